@@ -1,0 +1,94 @@
+//! Activations: one row per token position.
+
+/// A number that activations are made of.
+pub trait Elem: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 'static {
+    /// Exact widening.
+    fn to_f64(self) -> f64;
+    /// Nearest value of this type.
+    fn from_f64(x: f64) -> Self;
+}
+
+impl Elem for f32 {
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    fn from_f64(x: f64) -> Self {
+        x as f32
+    }
+}
+
+impl Elem for f64 {
+    fn to_f64(self) -> f64 {
+        self
+    }
+    fn from_f64(x: f64) -> Self {
+        x
+    }
+}
+
+/// A dense row-major `[rows, cols]` value; rows are token positions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor<E> {
+    rows: usize,
+    cols: usize,
+    data: Vec<E>,
+}
+
+impl<E: Elem> Tensor<E> {
+    /// Wraps row-major data.
+    ///
+    /// # Panics
+    /// When `data` does not hold exactly `rows * cols` values.
+    pub fn new(rows: usize, cols: usize, data: Vec<E>) -> Self {
+        assert_eq!(data.len(), rows * cols, "a {rows} x {cols} tensor needs {} values", rows * cols);
+        Tensor { rows, cols, data }
+    }
+
+    /// All zeros.
+    pub fn zeros(rows: usize, cols: usize) -> Self {
+        Tensor { rows, cols, data: vec![E::default(); rows * cols] }
+    }
+
+    /// Token positions.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Values per position.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// All values, row after row.
+    pub fn data(&self) -> &[E] {
+        &self.data
+    }
+
+    /// All values, row after row.
+    pub fn data_mut(&mut self) -> &mut [E] {
+        &mut self.data
+    }
+
+    /// The values of one position.
+    pub fn row(&self, i: usize) -> &[E] {
+        &self.data[i * self.cols..(i + 1) * self.cols]
+    }
+
+    /// The values of one position.
+    pub fn row_mut(&mut self, i: usize) -> &mut [E] {
+        &mut self.data[i * self.cols..(i + 1) * self.cols]
+    }
+
+    /// Appends the rows of `more`, which has as many columns.
+    pub fn append(&mut self, more: &Tensor<E>) {
+        assert_eq!(self.cols, more.cols, "appended rows must be as wide as the tensor");
+        self.data.extend_from_slice(&more.data);
+        self.rows += more.rows;
+    }
+
+    /// The last row alone.
+    pub fn last_row(&self) -> Tensor<E> {
+        let from = self.rows.saturating_sub(1);
+        Tensor { rows: self.rows - from, cols: self.cols, data: self.data[from * self.cols..].to_vec() }
+    }
+}
