@@ -86,9 +86,20 @@ impl<E: Elem> Tensor<E> {
         self.rows += more.rows;
     }
 
+    /// Keeps the first `rows` rows.
+    pub fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        self.data.truncate(self.rows * self.cols);
+    }
+
+    /// Rows `from..to` alone.
+    pub fn rows_of(&self, rows: std::ops::Range<usize>) -> Tensor<E> {
+        let data = self.data[rows.start * self.cols..rows.end * self.cols].to_vec();
+        Tensor { rows: rows.len(), cols: self.cols, data }
+    }
+
     /// The last row alone.
     pub fn last_row(&self) -> Tensor<E> {
-        let from = self.rows.saturating_sub(1);
-        Tensor { rows: self.rows - from, cols: self.cols, data: self.data[from * self.cols..].to_vec() }
+        self.rows_of(self.rows.saturating_sub(1)..self.rows)
     }
 }

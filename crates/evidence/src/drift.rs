@@ -1,0 +1,180 @@
+//! How far a value is from its reference at one site.
+
+use serde::{Deserialize, Serialize};
+
+/// Total drift of a value `x` from a reference `r` over all compared elements.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// `‖x − r‖₂ / ‖r‖₂`; absent when the reference is all zero and the value is not.
+    pub relative_l2: Option<f64>,
+    /// Largest `|x − r|` and where it is; absent when nothing was compared.
+    pub peak: Option<Peak>,
+    /// `x·r / (‖x‖ ‖r‖)`; absent when one side is all zero.
+    pub cosine: Option<f64>,
+    /// `−20 log10(relative_l2)` in dB; absent when the drift is zero or undefined.
+    pub sqnr_db: Option<f64>,
+    /// Elements with equal bits or equal value.
+    pub equal: u64,
+    /// Elements compared: finite on both sides.
+    pub compared: u64,
+    /// Elements that should have been compared.
+    pub expected: u64,
+    /// Non-finite elements of the value.
+    pub non_finite: u64,
+    /// Non-finite elements of the reference.
+    pub reference_non_finite: u64,
+}
+
+/// The largest difference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peak {
+    /// `|x − r|`.
+    pub abs: f64,
+    /// Token position.
+    pub position: usize,
+    /// Index in the row: the channel, or for attention scores and probabilities `head * keys + key`.
+    pub channel: usize,
+    /// The value there.
+    pub value: f64,
+    /// The reference there.
+    pub reference: f64,
+}
+
+impl Drift {
+    /// Whether every expected element was compared and found equal.
+    pub fn is_identical(&self) -> bool {
+        self.expected > 0 && self.equal == self.expected
+    }
+
+    /// Whether every expected element was compared.
+    pub fn is_complete(&self) -> bool {
+        self.expected > 0 && self.compared == self.expected
+    }
+}
+
+/// Accumulates a [`Drift`] row by row, in f64.
+#[derive(Debug, Clone, Default)]
+pub struct DriftSum {
+    difference: f64,
+    value: f64,
+    reference: f64,
+    product: f64,
+    peak: Option<Peak>,
+    equal: u64,
+    compared: u64,
+    expected: u64,
+    non_finite: u64,
+    reference_non_finite: u64,
+}
+
+impl DriftSum {
+    /// Adds one position. `channels` maps an index of the rows to the channel to report.
+    ///
+    /// # Panics
+    /// When the rows differ in length: shapes are compared before rows are.
+    pub fn add(&mut self, position: usize, value: &[f64], reference: &[f64], channels: impl Fn(usize) -> usize) {
+        assert_eq!(value.len(), reference.len(), "rows of one site have one length");
+        self.expected += value.len() as u64;
+        let mut worst: Option<(f64, usize)> = None;
+        for (i, (x, r)) in value.iter().zip(reference).enumerate() {
+            self.non_finite += u64::from(!x.is_finite());
+            self.reference_non_finite += u64::from(!r.is_finite());
+            if !(x.is_finite() && r.is_finite()) {
+                continue;
+            }
+            let d = x - r;
+            self.compared += 1;
+            self.equal += u64::from(x == r);
+            self.difference += d * d;
+            self.value += x * x;
+            self.reference += r * r;
+            self.product += x * r;
+            if worst.is_none_or(|(most, _)| d.abs() > most) {
+                worst = Some((d.abs(), i));
+            }
+        }
+        let Some((abs, i)) = worst else { return };
+        if self.peak.as_ref().is_none_or(|p| abs > p.abs) {
+            self.peak =
+                Some(Peak { abs, position, channel: channels(i), value: value[i], reference: reference[i] });
+        }
+    }
+
+    /// Notes elements that should have been compared but are missing on one side.
+    pub fn add_missing(&mut self, elements: u64) {
+        self.expected += elements;
+    }
+
+    /// The drift so far.
+    pub fn finish(&self) -> Drift {
+        let relative_l2 = match (self.difference, self.reference) {
+            (0.0, _) if self.compared > 0 => Some(0.0),
+            (_, 0.0) => None,
+            (d, r) => Some((d / r).sqrt()),
+        };
+        let norms = (self.value * self.reference).sqrt();
+        Drift {
+            relative_l2,
+            peak: self.peak.clone(),
+            // Rounding can lift the quotient of equal vectors a few ULP above 1.
+            cosine: (norms > 0.0).then(|| (self.product / norms).clamp(-1.0, 1.0)),
+            sqnr_db: relative_l2.filter(|d| *d > 0.0).map(|d| -20.0 * d.log10()),
+            equal: self.equal,
+            compared: self.compared,
+            expected: self.expected,
+            non_finite: self.non_finite,
+            reference_non_finite: self.reference_non_finite,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(value: &[f64], reference: &[f64]) -> Drift {
+        let mut sum = DriftSum::default();
+        sum.add(3, value, reference, |i| i + 10);
+        sum.finish()
+    }
+
+    #[test]
+    fn worked_example() {
+        let d = of(&[3.0, 4.5], &[3.0, 4.0]);
+        assert_eq!(d.relative_l2, Some(0.1));
+        assert_eq!(d.sqnr_db, Some(20.0));
+        assert_eq!((d.equal, d.compared, d.expected), (1, 2, 2));
+        let peak = d.peak.unwrap();
+        assert_eq!((peak.abs, peak.position, peak.channel, peak.value), (0.5, 3, 11, 4.5));
+    }
+
+    #[test]
+    fn nothing_compared_is_neither_identical_nor_complete() {
+        let d = DriftSum::default().finish();
+        assert!(!d.is_identical() && !d.is_complete());
+        assert_eq!((d.relative_l2, d.cosine), (None, None));
+    }
+
+    #[test]
+    fn a_non_finite_element_is_counted_and_never_equal() {
+        let d = of(&[f64::NAN, 1.0], &[f64::NAN, 1.0]);
+        assert_eq!((d.non_finite, d.reference_non_finite, d.compared, d.expected), (1, 1, 1, 2));
+        assert!(!d.is_complete() && !d.is_identical());
+    }
+
+    #[test]
+    fn zero_reference_has_no_relative_drift_unless_equal() {
+        assert_eq!(of(&[1.0], &[0.0]).relative_l2, None);
+        assert_eq!(of(&[0.0], &[0.0]).relative_l2, Some(0.0));
+    }
+
+    #[test]
+    fn missing_elements_make_it_incomplete() {
+        let mut sum = DriftSum::default();
+        sum.add(0, &[1.0], &[1.0], |i| i);
+        sum.add_missing(4);
+        let d = sum.finish();
+        assert_eq!((d.compared, d.expected), (1, 5));
+        assert!(!d.is_complete() && !d.is_identical());
+    }
+}
