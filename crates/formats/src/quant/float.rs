@@ -3,11 +3,11 @@
 use super::{QuantFormat, TensorType};
 
 /// IEEE binary32.
-pub struct F32;
+pub(super) struct F32;
 /// IEEE binary16.
-pub struct F16;
+pub(super) struct F16;
 /// The upper half of a binary32.
-pub struct BF16;
+pub(super) struct BF16;
 
 macro_rules! plain_float {
     ($format:ty, $name:literal, $tensor_type:expr, $bytes:literal, $read:expr) => {

@@ -1,8 +1,31 @@
 //! Block formats: which real number each code stands for.
 //!
 //! One file per format, one line in [`FORMATS`].
+//!
+//! # Why decoding in `f64` is exact
+//!
+//! A block's value is `d * sc * q` or that minus `dmin * m` (plus `m`), where `d`, `dmin` and the `m` of Q4_1 and Q5_1 are
+//! f16 and the rest are small integers. A finite f16 is an integer multiple of 2⁻²⁴ below 2¹⁶, hence an integer below 2⁴⁰ in
+//! units of 2⁻²⁴. The integer factors multiply to at most 2¹² (Q6_K: 128 · 32), so each product, and each intermediate one,
+//! is an integer of at most 2⁵² units. Where a second term is subtracted the factors are below 2¹¹ (Q5_K: 63 · 31) and 2⁶,
+//! so the difference stays below 2⁵². Integers up to 2⁵³ are exact in `f64`, and so is the power of two: no operation here
+//! rounds. The sign of a zero is that of the expression as written.
 
 mod float;
+mod iq4_nl;
+mod iq4_xs;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+#[cfg(test)]
+mod tests;
 
 /// How a tensor's values are coded. The discriminant is ggml's type id, except for the `.apr`-only codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,4 +100,25 @@ pub trait QuantFormat: Sync {
 }
 
 /// Every block format.
-pub const FORMATS: &[&dyn QuantFormat] = &[&float::F32, &float::F16, &float::BF16];
+pub const FORMATS: &[&dyn QuantFormat] = &[
+    &float::F32,
+    &float::F16,
+    &float::BF16,
+    &q4_0::Q4_0,
+    &q4_1::Q4_1,
+    &q5_0::Q5_0,
+    &q5_1::Q5_1,
+    &q8_0::Q8_0,
+    &q2_k::Q2K,
+    &q3_k::Q3K,
+    &q4_k::Q4K,
+    &q5_k::Q5K,
+    &q6_k::Q6K,
+    &iq4_nl::IQ4NL,
+    &iq4_xs::IQ4XS,
+];
+
+/// The f16 at a byte offset of a block.
+fn f16_at(block: &[u8], offset: usize) -> f64 {
+    half::f16::from_le_bytes([block[offset], block[offset + 1]]).to_f64()
+}
