@@ -1,1 +1,16 @@
-//!
+//! Runs models along paths, records what they compute and compares it. Nothing here prints.
+
+pub mod compare;
+pub mod error;
+pub mod generate;
+pub mod side;
+pub mod spec;
+pub mod trace;
+
+pub use compare::{CompareOptions, OracleChoice, compare};
+pub use error::LabError;
+pub use side::{Side, Stage, Values};
+pub use spec::{ModelSpec, PathName};
+
+/// What a long computation tells its caller: work done and work to do, in one unit.
+pub type Progress<'p> = &'p mut dyn FnMut(u64, u64);

@@ -1,0 +1,46 @@
+//! Ways in which a request to run or compare can be unusable.
+
+use std::path::PathBuf;
+
+use twinpath_engine::EngineError;
+use twinpath_formats::FormatError;
+
+/// Ways in which a request to run or compare can be unusable.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// The model or the tokens are bad.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A container is bad.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// No such path.
+    #[error("`{given}`: no path `{name}`; there are {known} (`twinpath list paths` describes them)")]
+    UnknownPath {
+        /// The whole argument.
+        given: String,
+        /// What stands after the `@`.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A trace that is no trace.
+    #[error("{}: {why}", file.display())]
+    BadTrace {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// A file cannot be written or read.
+    #[error("{}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Sampling failed.
+    #[error(transparent)]
+    Sampling(#[from] twinpath_engine::sampling::SamplingError),
+}

@@ -1,0 +1,200 @@
+//! One side of a comparison: something that can say, layer by layer, what it computed.
+
+use std::ops::Range;
+
+use twinpath_engine::{Elem, Mask, Model, Numerics, Op, Oracle, Point, Probe, Session, Site, Tensor};
+use twinpath_paths::{Path, PATHS};
+
+use crate::error::LabError;
+use crate::spec::PathName;
+
+/// A piece of a forward pass, in execution order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Embedding of all tokens of the call.
+    Embed,
+    /// One layer on all rows.
+    Block(usize),
+    /// Final norm and head on some rows. Cut into pieces, because a row of logits is as long as the vocabulary.
+    Head(Range<usize>),
+}
+
+/// Rows of the head that are alive at once.
+pub const HEAD_ROWS: usize = 32;
+
+/// The stages of a call over `tokens` positions.
+pub fn stages(layers: usize, tokens: usize) -> Vec<Stage> {
+    let heads = (0..tokens).step_by(HEAD_ROWS).map(|from| Stage::Head(from..(from + HEAD_ROWS).min(tokens)));
+    [Stage::Embed].into_iter().chain((0..layers).map(Stage::Block)).chain(heads).collect()
+}
+
+/// The values of one site over some rows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Of a path.
+    F32(Tensor<f32>),
+    /// Of the oracle.
+    F64(Tensor<f64>),
+}
+
+impl Values {
+    /// Rows and columns.
+    pub fn shape(&self) -> (usize, usize) {
+        match self {
+            Values::F32(t) => (t.rows(), t.cols()),
+            Values::F64(t) => (t.rows(), t.cols()),
+        }
+    }
+
+    /// Row `i`, widened.
+    pub fn row(&self, i: usize, out: &mut Vec<f64>) {
+        out.clear();
+        match self {
+            Values::F32(t) => out.extend(t.row(i).iter().map(|x| f64::from(*x))),
+            Values::F64(t) => out.extend_from_slice(t.row(i)),
+        }
+    }
+}
+
+/// A value with what made it.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Where.
+    pub site: Site,
+    /// Block type of the weights that made it.
+    pub weights: Option<&'static str>,
+    /// For attention scores and probabilities: which keys count.
+    pub mask: Option<Mask>,
+    /// The first row of the call that it holds.
+    pub first_row: usize,
+    /// The values.
+    pub values: Values,
+}
+
+/// One side of a comparison.
+pub trait Side {
+    /// Runs or reads one stage; stages come in execution order.
+    ///
+    /// # Errors
+    /// When the tokens do not fit the model, or a recording cannot be read.
+    fn stage(&mut self, stage: &Stage) -> Result<Vec<Recorded>, LabError>;
+}
+
+/// A model along a path.
+pub struct ModelSide<'m, N: Numerics + ?Sized> {
+    session: Session<'m, N>,
+    tokens: &'m [u32],
+    x: Option<Tensor<N::Elem>>,
+}
+
+impl<'m, N: Numerics + ?Sized> ModelSide<'m, N> {
+    /// `tokens` through `model` along `numerics`.
+    pub fn new(model: &'m Model, numerics: &'m N, tokens: &'m [u32]) -> Self {
+        ModelSide { session: Session::new(model, numerics), tokens, x: None }
+    }
+}
+
+impl<N: Numerics + ?Sized> Side for ModelSide<'_, N>
+where
+    Values: From<Tensor<N::Elem>>,
+{
+    fn stage(&mut self, stage: &Stage) -> Result<Vec<Recorded>, LabError> {
+        let mut recorder = Recorder::default();
+        let x = match (stage, self.x.take()) {
+            (Stage::Embed, _) => self.session.embed(self.tokens, &mut recorder)?,
+            (Stage::Block(layer), Some(x)) => self.session.block(*layer, x, &mut recorder),
+            (Stage::Head(rows), Some(x)) => {
+                recorder.first_row = rows.start;
+                self.session.head(x.rows_of(rows.clone()), &mut recorder);
+                x
+            }
+            (Stage::Block(_) | Stage::Head(_), None) => unreachable!("stages come in execution order"),
+        };
+        self.x = Some(x);
+        Ok(recorder.recorded)
+    }
+}
+
+impl From<Tensor<f32>> for Values {
+    fn from(t: Tensor<f32>) -> Self {
+        Values::F32(t)
+    }
+}
+
+impl From<Tensor<f64>> for Values {
+    fn from(t: Tensor<f64>) -> Self {
+        Values::F64(t)
+    }
+}
+
+/// Keeps a copy of every value of a stage.
+#[derive(Default)]
+struct Recorder {
+    first_row: usize,
+    recorded: Vec<Recorded>,
+    mask: Option<Mask>,
+}
+
+impl<E: Elem> Probe<E> for Recorder
+where
+    Values: From<Tensor<E>>,
+{
+    fn see(&mut self, site: Site, op: &Op<'_>, _: &[&Tensor<E>], value: &mut Tensor<E>) {
+        let weights = match op {
+            Op::Linear { weight, .. } | Op::Embed { table: weight, .. } => Some(weight.format().name()),
+            _ => None,
+        };
+        if let Op::Softmax { mask, .. } = op {
+            // The scores were made just before the mask was known.
+            self.mask = Some(*mask);
+            if let Some(scores) = self.recorded.iter_mut().find(|r| r.site.point == Point::AttnScores) {
+                scores.mask = Some(*mask);
+            }
+        }
+        let mask = if site.point == Point::AttnProbs { self.mask } else { None };
+        let values = Values::from(value.clone());
+        self.recorded.push(Recorded { site, weights, mask, first_row: self.first_row, values });
+    }
+}
+
+/// The arithmetic behind a [`PathName`].
+pub enum Arithmetic {
+    /// The f64 oracle.
+    Oracle(Oracle),
+    /// A path.
+    Path(Box<dyn Path>),
+}
+
+impl Arithmetic {
+    /// Makes the arithmetic for this machine.
+    pub fn new(name: PathName) -> Arithmetic {
+        match name {
+            PathName::Oracle => Arithmetic::Oracle(Oracle),
+            PathName::Path(i) => Arithmetic::Path(PATHS[i].new()),
+        }
+    }
+
+    /// The name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Arithmetic::Oracle(oracle) => oracle.name(),
+            Arithmetic::Path(path) => path.name(),
+        }
+    }
+
+    /// The kernels that were chosen.
+    pub fn kernels(&self) -> String {
+        match self {
+            Arithmetic::Oracle(_) => "f64".to_owned(),
+            Arithmetic::Path(path) => path.kernels(),
+        }
+    }
+
+    /// A side that runs `tokens` through `model`.
+    pub fn side<'m>(&'m self, model: &'m Model, tokens: &'m [u32]) -> Box<dyn Side + 'm> {
+        match self {
+            Arithmetic::Oracle(oracle) => Box::new(ModelSide::new(model, oracle, tokens)),
+            Arithmetic::Path(path) => Box::new(ModelSide::new(model, path.as_ref(), tokens)),
+        }
+    }
+}
