@@ -1,12 +1,14 @@
 //! The dimensions of a model, from whichever container it came.
 
+use serde::{Deserialize, Serialize};
+
 use crate::arch::Architecture;
 use crate::op::{Pairing, Rope};
 use crate::rope::{self, Scaling};
 use crate::site::Point;
 
 /// Everything about a model that is not a weight.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// Width of the residual stream.
     pub hidden: usize,

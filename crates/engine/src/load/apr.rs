@@ -26,7 +26,9 @@ pub(super) fn describe(apr: &Apr, path: &Path) -> Result<(Described, Vec<String>
     let pairing = match apr.u64("rope_type")? {
         Some(ADJACENT) => Pairing::Adjacent,
         Some(HALF_SPLIT) => Pairing::HalfSplit,
-        Some(other) => return Err(bad(path, "rope_type", format!("is {other}; 0 (adjacent) and 2 (half split) are known"))),
+        Some(other) => {
+            return Err(bad(path, "rope_type", format!("is {other}; 0 (adjacent) and 2 (half split) are known")));
+        }
         None => arch.gguf_pairing(),
     };
     let window = match c.u64(&["sliding_window"])? {
@@ -59,8 +61,13 @@ pub(super) fn tokenizer(apr: &Apr, path: &Path) -> Result<Option<Tokenizer>, Eng
         values.iter().map(|v| text(v).ok_or_else(|| bad(path, key, format!("holds {v}, not a string")))).collect()
     };
     let model = c.str(&["tokenizer.model", "tokenizer.model_type"])?.unwrap_or("gpt2");
-    let kind = if model.eq_ignore_ascii_case("bpe") { Some(TokenizerKind::ByteLevelBpe) } else { TokenizerKind::from_ggml(model) };
-    let kind = kind.ok_or_else(|| bad(path, "tokenizer.model", format!("is `{model}`; gpt2, BPE and llama are supported")))?;
+    let kind = if model.eq_ignore_ascii_case("bpe") {
+        Some(TokenizerKind::ByteLevelBpe)
+    } else {
+        TokenizerKind::from_ggml(model)
+    };
+    let kind =
+        kind.ok_or_else(|| bad(path, "tokenizer.model", format!("is `{model}`; gpt2, BPE and llama are supported")))?;
     let scores = c.array(&["tokenizer.scores"])?.unwrap_or_default();
     let types = c.array(&["tokenizer.token_type"])?.unwrap_or_default();
     let score = |v: &Value| v.as_f64().ok_or_else(|| bad(path, "tokenizer.scores", format!("holds {v}, not a number")));

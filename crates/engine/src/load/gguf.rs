@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use twinpath_formats::Container;
-use twinpath_formats::gguf::Gguf;
+use twinpath_formats::gguf::{Array, Gguf};
 
 use super::{bad, family};
 use crate::config::{Described, Window};
@@ -16,28 +16,28 @@ pub(super) fn describe(gguf: &Gguf, path: &Path) -> Result<(Described, Vec<Strin
     let arch = family(path, name)?;
     let key = |suffix: &str| format!("{name}.{suffix}");
     let mut warnings = Vec::new();
-    let window = match gguf.u64(&key("attention.sliding_window"))? {
-        // Only Llama-family files (Mistral) mean every layer by this key; the others do not say which layers.
-        Some(size) if size > 0 && name == "llama" => Window::From { first: 0, size },
-        Some(size) if size > 0 => {
-            warnings.push(format!("`{}` = {size} does not say which layers; full attention is used", key("attention.sliding_window")));
-            Window::Full
-        }
-        _ => Window::Full,
-    };
+    let window = window(gguf, name, &mut warnings)?;
     let hidden: u64 = gguf.require(&key("embedding_length"))?;
     let heads: u64 = gguf.require(&key("attention.head_count"))?;
     let head_dim = gguf.u64(&key("attention.key_length"))?;
     if let (Some(k), Some(v)) = (head_dim, gguf.u64(&key("attention.value_length"))?)
         && k != v
     {
-        return Err(bad(path, &key("attention.value_length"), format!("is {v}, but keys have {k}; they must be equal")));
+        return Err(bad(
+            path,
+            &key("attention.value_length"),
+            format!("is {v}, but keys have {k}; they must be equal"),
+        ));
     }
     if let Some(rotated) = gguf.u64(&key("rope.dimension_count"))?
         && heads > 0
         && rotated != head_dim.unwrap_or(hidden / heads)
     {
-        return Err(bad(path, &key("rope.dimension_count"), format!("is {rotated}: partial rotation is not supported")));
+        return Err(bad(
+            path,
+            &key("rope.dimension_count"),
+            format!("is {rotated}: partial rotation is not supported"),
+        ));
     }
     let described = Described {
         arch,
@@ -55,6 +55,20 @@ pub(super) fn describe(gguf: &Gguf, path: &Path) -> Result<(Described, Vec<Strin
         window,
     };
     Ok((described, warnings))
+}
+
+/// Llama-family files (Mistral) mean every layer by `attention.sliding_window`; others name the layers by a pattern.
+fn window(gguf: &Gguf, arch: &str, warnings: &mut Vec<String>) -> Result<Window, EngineError> {
+    let key = format!("{arch}.attention.sliding_window");
+    let Some(size) = gguf.u64(&key)?.filter(|size| *size > 0) else { return Ok(Window::Full) };
+    if let Some(Array::Bool(pattern)) = gguf.array(&format!("{key}_pattern"))? {
+        return Ok(Window::Listed(pattern.iter().map(|windowed| windowed.then_some(size)).collect()));
+    }
+    if arch == "llama" {
+        return Ok(Window::From { first: 0, size });
+    }
+    warnings.push(format!("`{key}` = {size} does not say which layers it is for; full attention is used"));
+    Ok(Window::Full)
 }
 
 fn scaling(gguf: &Gguf, path: &Path, arch: &str) -> Result<Scaling, EngineError> {

@@ -63,7 +63,11 @@ fn window(c: Json<'_>, arch: &str) -> Result<Window, EngineError> {
         let listed = types.iter().map(|t| match t.as_str() {
             Some("full_attention") => Ok(None),
             Some("sliding_attention") => Ok(Some(size)),
-            _ => Err(bad(c.path, "layer_types", format!("holds {t}; full_attention and sliding_attention are supported"))),
+            _ => Err(bad(
+                c.path,
+                "layer_types",
+                format!("holds {t}; full_attention and sliding_attention are supported"),
+            )),
         });
         return Ok(Window::Listed(listed.collect::<Result<_, _>>()?));
     }
