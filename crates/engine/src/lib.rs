@@ -5,10 +5,14 @@
 //! only caller of a `Numerics`, and it shows every value to the [`Probe`](run::Probe) just after it is made: nothing can
 //! be computed unseen.
 
+pub mod chat;
 pub mod numerics;
 pub mod op;
+pub mod rng;
+pub mod sampling;
 pub mod site;
 pub mod tensor;
+pub mod tokenizer;
 
 pub use numerics::Numerics;
 pub use op::{Mask, Op, Pairing, Rope};
