@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use twinpath_engine::{Config, Model, Oracle, Point, Site};
 use twinpath_evidence::comparison::SCHEMA;
 use twinpath_evidence::{
-    Comparison, DriftSum, FileId, LogitSum, Outcome, Positions, Provenance, Scope, SideInfo, SiteRecord, StatsSum,
+    Comparison, DriftSum, FileId, LogitSum, Outcome, Positions, Provenance, Scope, SiteRecord, StatsSum,
     Values as Covered, Warning,
 };
 
@@ -16,6 +16,7 @@ use crate::Progress;
 use crate::error::LabError;
 pub use crate::party::Party;
 use crate::side::{Cells, ModelSide, Recorded, Side, stages};
+use twinpath_formats::Matrix;
 use twinpath_paths::simd::Isa;
 
 /// Whether the f64 oracle runs along.
@@ -173,7 +174,9 @@ fn different_weights(a: &Model, b: &Model) -> Vec<String> {
         return Vec::new();
     }
     // A tied head is the same matrix under another name.
-    let stored = |m: &Model, name: &str| if name == "output.weight" { m.head().weight } else { m.matrix(name) };
+    fn stored<'m>(model: &'m Model, name: &str) -> Matrix<'m> {
+        if name == "output.weight" { model.head().weight } else { model.matrix(name) }
+    }
     let mut names: Vec<&str> = a.matrix_names().chain(b.matrix_names()).collect();
     names.sort_unstable();
     names.dedup();

@@ -5,7 +5,7 @@ use std::path::Path;
 use twinpath_engine::{Model, Pairing, load};
 use twinpath_evidence::{Inspection, ModelFacts, TensorFacts, TypeCount};
 use twinpath_formats::quant::FORMATS;
-use twinpath_formats::{Container, ModelFile, TensorEntry, Verify};
+use twinpath_formats::{ModelFile, TensorEntry, Verify};
 
 use crate::error::LabError;
 

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use twinpath_engine::{Config, Model};
 use twinpath_evidence::SideInfo;
-use twinpath_formats::Container;
 
 use crate::side::{Arithmetic, Side};
 use crate::trace::{Trace, TraceSide};

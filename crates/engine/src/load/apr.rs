@@ -4,8 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 use twinpath_formats::apr::Apr;
+use twinpath_formats::convert::kept_gguf_metadata;
 
-use super::json::{Json, scaling};
+use super::gguf::{self, Keys};
+use super::json::{self, Json};
 use super::{bad, family};
 use crate::config::{Described, Window};
 use crate::error::EngineError;
@@ -31,9 +33,17 @@ pub(super) fn describe(apr: &Apr, path: &Path) -> Result<(Described, Vec<String>
         }
         None => arch.gguf_pairing(),
     };
+    // Window and scaling: in Hugging Face's spelling, or as the GGUF keys that our conversion keeps.
+    let mut warnings = apr.warnings().to_vec();
+    let kept = kept_gguf_metadata(apr)?;
+    let keys = Keys { path, metadata: &kept };
     let window = match c.u64(&["sliding_window"])? {
         Some(size) if size > 0 && name == "llama" => Window::From { first: 0, size },
-        _ => Window::Full,
+        _ => gguf::window(keys, name, &mut warnings)?,
+    };
+    let scaling = match c.object("rope_scaling")? {
+        Some(object) => json::scaling(Some(object), context)?,
+        None => gguf::scaling(keys, gguf::factors(apr, path)?, name)?,
     };
     let described = Described {
         arch,
@@ -46,11 +56,11 @@ pub(super) fn describe(apr: &Apr, path: &Path) -> Result<(Described, Vec<String>
         context,
         eps: apr.f64("rms_norm_eps")?.ok_or_else(|| missing("rms_norm_eps"))?,
         theta: apr.f64("rope_theta")?.ok_or_else(|| missing("rope_theta"))?,
-        scaling: scaling(c.object("rope_scaling")?, context)?,
+        scaling,
         pairing,
         window,
     };
-    Ok((described, apr.warnings().to_vec()))
+    Ok((described, warnings))
 }
 
 pub(super) fn tokenizer(apr: &Apr, path: &Path) -> Result<Option<Tokenizer>, EngineError> {

@@ -21,6 +21,17 @@ pub enum TokenizerKind {
     SentencePieceBpe,
 }
 
+impl TokenizerKind {
+    /// The kind that `tokenizer.ggml.model` names.
+    pub fn from_ggml(model: &str) -> Option<TokenizerKind> {
+        match model {
+            "gpt2" => Some(TokenizerKind::ByteLevelBpe),
+            "llama" => Some(TokenizerKind::SentencePieceBpe),
+            _ => None,
+        }
+    }
+}
+
 /// The metadata, as read; [`Tokenizer::from_spec`] checks them. `Default` is the empty vocabulary, which is refused.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TokenizerSpec {

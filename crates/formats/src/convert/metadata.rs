@@ -279,6 +279,16 @@ pub(crate) fn to_gguf(
     Ok(metadata)
 }
 
+/// The GGUF keys that [`to_apr`] listed in this file; none for a file of another writer.
+pub(crate) fn listed(apr: &Apr) -> Result<Metadata, FormatError> {
+    let mut metadata = Metadata::default();
+    if let Some(list) = apr.array(LIST)? {
+        let homes = homes(apr.str("architecture")?.unwrap_or(""));
+        from_list(apr, list, &homes, &mut metadata)?;
+    }
+    Ok(metadata)
+}
+
 fn is_derived(key: &str) -> bool {
     DERIVED.contains(&key) || key.starts_with("model.")
 }

@@ -14,6 +14,7 @@
 mod json;
 mod metadata;
 mod names;
+
 mod round;
 
 use std::io::Write;
@@ -25,7 +26,7 @@ use crate::apr::{self, Apr, WRITTEN};
 use crate::atomic::write_error;
 use crate::container::{Container, ModelFile, TensorEntry, TensorPlan, Verify};
 use crate::error::{Fault, FormatError};
-use crate::gguf::{self, Gguf};
+use crate::gguf::{self, Gguf, Metadata};
 use crate::quant::TensorType;
 
 /// Bytes copied between two calls of the progress callback.
@@ -85,6 +86,14 @@ pub struct ConvertReport {
     pub dropped_keys: Vec<String>,
     /// What was odd about the input.
     pub warnings: Vec<String>,
+}
+
+/// The GGUF metadata that an `.apr` file made by [`convert`] still holds; none for a file of another writer.
+///
+/// # Errors
+/// When the list is damaged.
+pub fn kept_gguf_metadata(apr: &Apr) -> Result<Metadata, FormatError> {
+    metadata::listed(apr)
 }
 
 /// Called with the bytes of tensors written so far and in all.

@@ -15,7 +15,7 @@ use super::{HEADER_KEY, Header, SCHEMA, TraceRecord, TracedSite};
 use crate::Progress;
 use crate::compare::{Party, provenance};
 use crate::error::LabError;
-use crate::side::{Cells, Recorded, Side, Values, stages};
+use crate::side::{Cells, Recorded, Values, stages};
 
 /// Which positions to record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
