@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Form, Packed, array, f16_at, iq4_nl::VALUES_PLUS_128};
+use super::{Block, Bytes, Form, Packed, array, f16_at, iq4_nl::VALUES_PLUS_128};
 use crate::q8::{Q8_K_BLOCK, Shape};
 
 /// d (f16), 8 upper bit pairs of the scales (u16), 4 of their low nibbles, 16 of codes per group. Scales are stored plus 32.
@@ -16,16 +16,12 @@ impl Packed for Iq4Xs {
     const TOP: u8 = 241;
 
     #[inline(always)]
-    fn unpack(bytes: &[u8], block: &mut Block) {
+    fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block) {
         let high = u16::from_le_bytes(*array(bytes, 2));
         let low: &[u8; 4] = array(bytes, 4);
-        let codes: &[u8; 128] = array(bytes, 8);
         for group in 0..8 {
-            for i in 0..16 {
-                let q = codes[16 * group + i];
-                block.codes[32 * group + i] = VALUES_PLUS_128[usize::from(q & 15)];
-                block.codes[32 * group + 16 + i] = VALUES_PLUS_128[usize::from(q >> 4)];
-            }
+            let q = s.nibbles(array(bytes, 8 + 16 * group));
+            s.store(s.lookup(&VALUES_PLUS_128, q), block.codes_mut(group));
             let scale =
                 i16::from(low[group / 2] >> (4 * (group % 2)) & 15) | ((high >> (2 * group) & 3) << 4).cast_signed();
             block.scales[group] = scale - 32;

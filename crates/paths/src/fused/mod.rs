@@ -19,6 +19,7 @@
 //! | `row` | one row of weights with any number of positions |
 //! | `tile` | sixteen rows with eight or more positions |
 
+mod bytes;
 mod iq4_nl;
 mod iq4_xs;
 mod q2_k;
@@ -34,10 +35,13 @@ mod q8_0;
 mod row;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use rayon::prelude::*;
 use twinpath_formats::{Matrix, TensorType};
 
+use self::bytes::Bytes;
 use crate::q8::{Codes, Shape};
 use crate::simd::Isa;
 
@@ -66,7 +70,7 @@ pub(crate) trait Packed: Sync + 'static {
     const TOP: u8;
 
     /// Reads one block. Only the first `block` codes and the first `block / group` scales and minimums are written.
-    fn unpack(bytes: &[u8], block: &mut Block);
+    fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block);
 
     /// `d` and `dm` of one block; `dm` is 0 where the format has none.
     fn factors(bytes: &[u8]) -> (f32, f32);
@@ -86,6 +90,12 @@ pub(crate) struct Block {
 
 impl Block {
     const ZERO: Block = Block { codes: [0; 256], scales: [0; 16], mins: [0; 16] };
+
+    /// The codes of values `32 i ..`.
+    #[inline(always)]
+    fn codes_mut(&mut self, i: usize) -> &mut [u8; 32] {
+        self.codes[32 * i..32 * i + 32].first_chunk_mut().expect("the range has 32 codes")
+    }
 }
 
 /// Some rows of weights and the coded activations that they meet.

@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Form, Packed, array, f16_at};
+use super::{Block, Bytes, Form, Packed, array, f16_at};
 use crate::q8::{Q8_K_BLOCK, Shape};
 
 /// 16 of scale (low nibble) and minimum (high nibble), 64 of codes, d, dmin (f16). Value `32 j + l` of each half of 128
@@ -17,14 +17,13 @@ impl Packed for Q2K {
     const TOP: u8 = 3;
 
     #[inline(always)]
-    fn unpack(bytes: &[u8], block: &mut Block) {
-        let codes: &[u8; 64] = array(bytes, 16);
+    fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block) {
         for half in 0..2 {
-            for j in 0..4 {
-                for l in 0..32 {
-                    block.codes[128 * half + 32 * j + l] = codes[32 * half + l] >> (2 * j) & 3;
-                }
-            }
+            let q = s.load(array(bytes, 16 + 32 * half));
+            s.store(s.bits::<0>(q, 3), block.codes_mut(4 * half));
+            s.store(s.bits::<2>(q, 3), block.codes_mut(4 * half + 1));
+            s.store(s.bits::<4>(q, 3), block.codes_mut(4 * half + 2));
+            s.store(s.bits::<6>(q, 3), block.codes_mut(4 * half + 3));
         }
         for (g, packed) in array::<16>(bytes, 0).iter().enumerate() {
             block.scales[g] = i16::from(packed & 15);

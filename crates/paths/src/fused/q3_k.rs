@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Form, Packed, array, f16_at};
+use super::{Block, Bytes, Form, Packed, array, f16_at};
 use crate::q8::{Q8_K_BLOCK, Shape};
 
 /// 32 of third bits, 64 of low bit pairs, 12 of scales, d (f16). Low bits as in Q2_K; the third bit of value `i` is bit
@@ -17,17 +17,18 @@ impl Packed for Q3K {
     const TOP: u8 = 7;
 
     #[inline(always)]
-    fn unpack(bytes: &[u8], block: &mut Block) {
-        let third: &[u8; 32] = array(bytes, 0);
-        let codes: &[u8; 64] = array(bytes, 32);
-        for half in 0..2 {
-            for j in 0..4 {
-                for l in 0..32 {
-                    let low = codes[32 * half + l] >> (2 * j) & 3;
-                    block.codes[128 * half + 32 * j + l] = low | (third[l] >> (4 * half + j) & 1) << 2;
-                }
-            }
-        }
+    fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block) {
+        let third = s.load(array(bytes, 0));
+        let low = s.load(array(bytes, 32));
+        s.store(s.or_shifted::<2>(s.bits::<0>(low, 3), s.bits::<0>(third, 1)), block.codes_mut(0));
+        s.store(s.or_shifted::<2>(s.bits::<2>(low, 3), s.bits::<1>(third, 1)), block.codes_mut(1));
+        s.store(s.or_shifted::<2>(s.bits::<4>(low, 3), s.bits::<2>(third, 1)), block.codes_mut(2));
+        s.store(s.or_shifted::<2>(s.bits::<6>(low, 3), s.bits::<3>(third, 1)), block.codes_mut(3));
+        let low = s.load(array(bytes, 64));
+        s.store(s.or_shifted::<2>(s.bits::<0>(low, 3), s.bits::<4>(third, 1)), block.codes_mut(4));
+        s.store(s.or_shifted::<2>(s.bits::<2>(low, 3), s.bits::<5>(third, 1)), block.codes_mut(5));
+        s.store(s.or_shifted::<2>(s.bits::<4>(low, 3), s.bits::<6>(third, 1)), block.codes_mut(6));
+        s.store(s.or_shifted::<2>(s.bits::<6>(low, 3), s.bits::<7>(third, 1)), block.codes_mut(7));
         let scales: &[u8; 12] = array(bytes, 96);
         for g in 0..16 {
             let low = scales[g % 8] >> (4 * (g / 8)) & 15;

@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Form, Packed, array, f16_at};
+use super::{Block, Bytes, Form, Packed, array, f16_at};
 use crate::q8::{Q8_K_BLOCK, Shape};
 
 /// d, dmin (f16), 12 of scales and minimums, 128 of codes: each 32 bytes hold one group in their low nibbles and the next
@@ -17,14 +17,11 @@ impl Packed for Q4K {
     const TOP: u8 = 15;
 
     #[inline(always)]
-    fn unpack(bytes: &[u8], block: &mut Block) {
-        let codes: &[u8; 128] = array(bytes, 16);
+    fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block) {
         for pair in 0..4 {
-            for l in 0..32 {
-                let q = codes[32 * pair + l];
-                block.codes[64 * pair + l] = q & 15;
-                block.codes[64 * pair + 32 + l] = q >> 4;
-            }
+            let q = s.load(array(bytes, 16 + 32 * pair));
+            s.store(s.bits::<0>(q, 15), block.codes_mut(2 * pair));
+            s.store(s.bits::<4>(q, 15), block.codes_mut(2 * pair + 1));
         }
         scales_and_mins(array(bytes, 4), block);
     }

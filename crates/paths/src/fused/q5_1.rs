@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Form, Packed, array, f16_at};
+use super::{Block, Bytes, Form, Packed, array, f16_at};
 use crate::q8::{Q8_0_BLOCK, Shape};
 
 /// d, m (f16), 32 fifth bits (u32), 16 of low and high nibbles.
@@ -16,13 +16,10 @@ impl Packed for Q5_1 {
     const TOP: u8 = 31;
 
     #[inline(always)]
-    fn unpack(bytes: &[u8], block: &mut Block) {
-        let codes: &[u8; 16] = array(bytes, 8);
-        let fifth = u32::from_le_bytes(*array(bytes, 4));
-        for (i, q) in codes.iter().enumerate() {
-            block.codes[i] = q & 15 | ((fifth >> i & 1) as u8) << 4;
-            block.codes[i + 16] = q >> 4 | ((fifth >> (i + 16) & 1) as u8) << 4;
-        }
+    fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block) {
+        let codes = s.nibbles(array(bytes, 8));
+        let codes = s.or_where(codes, u32::from_le_bytes(*array(bytes, 4)), 16);
+        s.store(codes, block.codes_mut(0));
         block.scales[0] = 1;
         block.mins[0] = 1;
     }

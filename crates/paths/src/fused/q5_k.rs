@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Form, Packed, array, f16_at, q4_k::scales_and_mins};
+use super::{Block, Bytes, Form, Packed, array, f16_at, q4_k::scales_and_mins};
 use crate::q8::{Q8_K_BLOCK, Shape};
 
 /// d, dmin (f16), 12 of scales and minimums, 32 of fifth bits, 128 of codes as in Q4_K. The fifth bit of value `i` is bit
@@ -17,16 +17,20 @@ impl Packed for Q5K {
     const TOP: u8 = 31;
 
     #[inline(always)]
-    fn unpack(bytes: &[u8], block: &mut Block) {
-        let fifth: &[u8; 32] = array(bytes, 16);
-        let codes: &[u8; 128] = array(bytes, 48);
-        for pair in 0..4 {
-            for l in 0..32 {
-                let q = codes[32 * pair + l];
-                block.codes[64 * pair + l] = q & 15 | (fifth[l] >> (2 * pair) & 1) << 4;
-                block.codes[64 * pair + 32 + l] = q >> 4 | (fifth[l] >> (2 * pair + 1) & 1) << 4;
-            }
-        }
+    fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block) {
+        let fifth = s.load(array(bytes, 16));
+        let q = s.load(array(bytes, 48));
+        s.store(s.or_shifted::<4>(s.bits::<0>(q, 15), s.bits::<0>(fifth, 1)), block.codes_mut(0));
+        s.store(s.or_shifted::<4>(s.bits::<4>(q, 15), s.bits::<1>(fifth, 1)), block.codes_mut(1));
+        let q = s.load(array(bytes, 80));
+        s.store(s.or_shifted::<4>(s.bits::<0>(q, 15), s.bits::<2>(fifth, 1)), block.codes_mut(2));
+        s.store(s.or_shifted::<4>(s.bits::<4>(q, 15), s.bits::<3>(fifth, 1)), block.codes_mut(3));
+        let q = s.load(array(bytes, 112));
+        s.store(s.or_shifted::<4>(s.bits::<0>(q, 15), s.bits::<4>(fifth, 1)), block.codes_mut(4));
+        s.store(s.or_shifted::<4>(s.bits::<4>(q, 15), s.bits::<5>(fifth, 1)), block.codes_mut(5));
+        let q = s.load(array(bytes, 144));
+        s.store(s.or_shifted::<4>(s.bits::<0>(q, 15), s.bits::<6>(fifth, 1)), block.codes_mut(6));
+        s.store(s.or_shifted::<4>(s.bits::<4>(q, 15), s.bits::<7>(fifth, 1)), block.codes_mut(7));
         scales_and_mins(array(bytes, 4), block);
     }
 

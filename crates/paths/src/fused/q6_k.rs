@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Form, Packed, array, f16_at};
+use super::{Block, Bytes, Form, Packed, array, f16_at};
 use crate::q8::{Q8_K_BLOCK, Shape};
 
 /// 128 of low nibbles, 64 of upper bit pairs, 16 of i8 scales, d (f16). In each half of 128 values, value `32 j + l` has
@@ -17,16 +17,14 @@ impl Packed for Q6K {
     const TOP: u8 = 63;
 
     #[inline(always)]
-    fn unpack(bytes: &[u8], block: &mut Block) {
-        let low: &[u8; 128] = array(bytes, 0);
-        let high: &[u8; 64] = array(bytes, 128);
+    fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block) {
         for half in 0..2 {
-            for j in 0..4 {
-                for l in 0..32 {
-                    let nibble = low[64 * half + 32 * (j % 2) + l] >> (4 * (j / 2)) & 15;
-                    block.codes[128 * half + 32 * j + l] = nibble | (high[32 * half + l] >> (2 * j) & 3) << 4;
-                }
-            }
+            let [low0, low1] = [0, 32].map(|at| s.load(array(bytes, 64 * half + at)));
+            let high = s.load(array(bytes, 128 + 32 * half));
+            s.store(s.or_shifted::<4>(s.bits::<0>(low0, 15), s.bits::<0>(high, 3)), block.codes_mut(4 * half));
+            s.store(s.or_shifted::<4>(s.bits::<0>(low1, 15), s.bits::<2>(high, 3)), block.codes_mut(4 * half + 1));
+            s.store(s.or_shifted::<4>(s.bits::<4>(low0, 15), s.bits::<4>(high, 3)), block.codes_mut(4 * half + 2));
+            s.store(s.or_shifted::<4>(s.bits::<4>(low1, 15), s.bits::<6>(high, 3)), block.codes_mut(4 * half + 3));
         }
         for (g, scale) in array::<16>(bytes, 192).iter().enumerate() {
             block.scales[g] = i16::from(scale.cast_signed());

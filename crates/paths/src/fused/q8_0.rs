@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Form, Packed, array, f16_at};
+use super::{Block, Bytes, Form, Packed, array, f16_at};
 use crate::q8::{Q8_0_BLOCK, Shape};
 
 /// d (f16), 32 of i8. Flipping the top bit of an i8 adds 128 to it.
@@ -16,11 +16,9 @@ impl Packed for Q8_0 {
     const TOP: u8 = 255;
 
     #[inline(always)]
-    fn unpack(bytes: &[u8], block: &mut Block) {
-        let values: &[u8; 32] = array(bytes, 2);
-        for (code, value) in block.codes.iter_mut().zip(values) {
-            *code = value ^ 0x80;
-        }
+    fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block) {
+        let values = s.load(array(bytes, 2));
+        s.store(s.flip(values, 0x80), block.codes_mut(0));
         block.scales[0] = 1;
         block.mins[0] = 128;
     }
