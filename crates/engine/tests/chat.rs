@@ -1,4 +1,5 @@
 //! Chat templates against transformers' renderings, and cases worked by hand.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Sampling against exact probabilities.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use twinpath_engine::sampling::{Sampler, SamplingError, SamplingParams};
 
