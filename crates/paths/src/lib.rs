@@ -1,7 +1,51 @@
 //! Numeric paths: named ways of doing the arithmetic, and their kernels.
+//!
+//! A path is one file and one line of [`PATHS`]. The bits of its values depend on nothing but its inputs: threads share out
+//! whole outputs, a call of many positions does for each what a call of one does, and every kernel has the bits of its
+//! portable twin.
 #![allow(unsafe_code, reason = "kernels; each block says which fact it rests on")]
 
+mod decode;
+pub mod f32_ops;
 mod fused;
 pub mod fused_q8k;
+pub mod math;
 mod q8;
 pub mod simd;
+pub mod standalone;
+#[cfg(test)]
+mod test_values;
+#[cfg(test)]
+mod tests;
+
+pub use fused_q8k::FusedQ8k;
+use simd::Isa;
+pub use standalone::Standalone;
+use twinpath_engine::Numerics;
+
+/// A way of doing the arithmetic on f32 activations.
+pub trait Path: Numerics<Elem = f32> + Send {
+    /// What it does with quantised and with F16, BF16 and F32 weights, in a sentence or two.
+    fn describe(&self) -> &'static str;
+    /// The kernels chosen, for records.
+    fn kernels(&self) -> String;
+}
+
+/// One line of [`PATHS`].
+pub struct PathEntry {
+    /// The name in reports and on the command line.
+    pub name: &'static str,
+    /// Makes the path, on kernels of one instruction set.
+    pub new: fn(Isa) -> Box<dyn Path>,
+}
+
+/// Every path, the reference first.
+pub const PATHS: &[PathEntry] = &[
+    PathEntry { name: standalone::NAME, new: |isa| Box::new(Standalone::with_isa(isa)) },
+    PathEntry { name: fused_q8k::NAME, new: |isa| Box::new(FusedQ8k::with_isa(isa)) },
+];
+
+/// The path with this name, on the widest instruction set of this processor.
+pub fn path(name: &str) -> Option<Box<dyn Path>> {
+    PATHS.iter().find(|entry| entry.name == name).map(|entry| (entry.new)(Isa::detect()))
+}

@@ -67,7 +67,7 @@ impl Bytes for Portable {
     }
     #[inline(always)]
     fn or_where(self, a: [u8; 32], set: u32, byte: u8) -> [u8; 32] {
-        std::array::from_fn(|i| a[i] | byte * (set >> i & 1) as u8)
+        std::array::from_fn(|i| a[i] | (byte * (set >> i & 1) as u8))
     }
     #[inline(always)]
     fn lookup(self, table: &[u8; 16], v: [u8; 32]) -> [u8; 32] {

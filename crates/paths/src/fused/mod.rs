@@ -43,7 +43,7 @@ use twinpath_formats::{Matrix, TensorType};
 
 use self::bytes::Bytes;
 use crate::q8::{Codes, Shape};
-use crate::simd::Isa;
+use crate::simd::{Isa, Level};
 
 /// What a format makes of the two integers, per block of scale `d` and minimum `dm`, with `a` the activations' scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ pub(crate) struct Entry {
     pub(crate) run: fn(&Job<'_>, &mut [f32]),
     /// The exact `(p, m)` of one block, by portable code, for tests.
     #[cfg(test)]
-    integers: fn(&[u8], &[i8], &[i16]) -> (i32, i32),
+    integers: Integers,
     #[cfg(test)]
     codes: fn(&[u8]) -> Vec<u8>,
     #[cfg(test)]
@@ -138,6 +138,10 @@ pub(crate) struct Entry {
     #[cfg(test)]
     top: u8,
 }
+
+/// The exact `(p, m)` of a packed block, the codes and the sums it meets.
+#[cfg(test)]
+type Integers = fn(&[u8], &[i8], &[i16]) -> (i32, i32);
 
 /// The entry of one format.
 const fn entry<F: Packed>() -> Entry {
@@ -207,6 +211,15 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 #[inline(always)]
 fn array<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
     bytes[at..at + N].first_chunk().expect("the range has N bytes")
+}
+
+/// The kernels that run on `isa`, for records.
+pub(crate) fn kernel_name(isa: Isa) -> &'static str {
+    match isa.level() {
+        // Without VNNI, AVX-512 has nothing for integer products that AVX2 lacks.
+        Level::Avx512 => Level::Avx2.name(),
+        level => level.name(),
+    }
 }
 
 /// The entry that multiplies `tensor_type`; none for plain floats.

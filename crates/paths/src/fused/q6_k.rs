@@ -19,7 +19,8 @@ impl Packed for Q6K {
     #[inline(always)]
     fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block) {
         for half in 0..2 {
-            let [low0, low1] = [0, 32].map(|at| s.load(array(bytes, 64 * half + at)));
+            let low0 = s.load(array(bytes, 64 * half));
+            let low1 = s.load(array(bytes, 64 * half + 32));
             let high = s.load(array(bytes, 128 + 32 * half));
             s.store(s.or_shifted::<4>(s.bits::<0>(low0, 15), s.bits::<0>(high, 3)), block.codes_mut(4 * half));
             s.store(s.or_shifted::<4>(s.bits::<0>(low1, 15), s.bits::<2>(high, 3)), block.codes_mut(4 * half + 1));

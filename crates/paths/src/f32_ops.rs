@@ -1,0 +1,32 @@
+//! The operations without weights matrices, for every path of f32 activations: a path calls them by name.
+//!
+//! Sums run in the [16-lane order](crate::simd::dot), but for [`mix`], which adds keys in order. No operation is fused or
+//! reordered beyond what each function states.
+
+mod attention;
+mod elementwise;
+mod norm;
+mod rope;
+#[cfg(test)]
+mod tests;
+
+pub use attention::{mix, scores, softmax};
+pub use elementwise::{add, multiply, silu};
+pub use norm::norm;
+use rayon::prelude::*;
+pub use rope::rope;
+
+/// Multiply-adds (or work like it) below which handing work to other threads costs more than it saves.
+const MIN_PARALLEL_WORK: usize = 1 << 16;
+
+/// Calls `f(i, chunk)` for each chunk of `data`, on all threads if there is enough work (`work` per chunk).
+pub(crate) fn for_each_chunk(data: &mut [f32], chunk: usize, work: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+    if data.is_empty() {
+        return;
+    }
+    if data.len().div_ceil(chunk).saturating_mul(work) < MIN_PARALLEL_WORK {
+        data.chunks_mut(chunk).enumerate().for_each(|(i, chunk)| f(i, chunk));
+    } else {
+        data.par_chunks_mut(chunk).enumerate().for_each(|(i, chunk)| f(i, chunk));
+    }
+}

@@ -1,0 +1,155 @@
+//! Scores, softmax and mixing.
+//!
+//! A masked key takes no part at all: its buffers may hold anything.
+
+use std::ops::Range;
+
+use twinpath_engine::{Mask, Tensor};
+
+use super::for_each_chunk;
+use crate::math::exp;
+use crate::simd::dot::{Lanes, Panel, accumulate, reduce};
+use crate::simd::{Isa, Kernel};
+
+/// Keys whose partial sums are kept at a time.
+const KEYS: usize = 64;
+
+/// `q.k`, a 16-lane dot over the head, then times `scale` as f32. Shapes as [`Op::Scores`](twinpath_engine::Op::Scores).
+///
+/// # Panics
+/// When the shapes do not fit the heads.
+pub fn scores(isa: Isa, q: &Tensor<f32>, k: &Tensor<f32>, heads: usize, kv_heads: usize, scale: f64) -> Tensor<f32> {
+    let (dim, group) = shape(q.cols(), k.cols(), heads, kv_heads);
+    let (keys, scale) = (k.rows(), scale as f32);
+    let mut out = Tensor::zeros(q.rows(), heads * keys);
+    for_each_chunk(out.data_mut(), keys, keys * dim, |i, out| {
+        let (t, head) = (i / heads, i % heads);
+        let query = Panel { data: &q.row(t)[head * dim..], stride: dim, rows: 1, len: dim };
+        for (first, out) in (0..keys).step_by(KEYS).zip(out.chunks_mut(KEYS)) {
+            let data = &k.data()[first * k.cols() + head / group * dim..];
+            let panel = Panel { data, stride: k.cols(), rows: out.len(), len: dim };
+            let mut sums: [Lanes; KEYS] = [[0.0; 16]; KEYS];
+            accumulate(isa, panel, query, &mut sums[..out.len()]);
+            for (out, sums) in out.iter_mut().zip(&sums) {
+                *out = reduce(sums) * scale;
+            }
+        }
+    });
+    out
+}
+
+/// The values of a head, and how many query heads share a key head.
+fn shape(q: usize, k: usize, heads: usize, kv_heads: usize) -> (usize, usize) {
+    assert!(heads.is_multiple_of(kv_heads) && q.is_multiple_of(heads), "{q} values are no {heads} heads");
+    assert_eq!(k, q / heads * kv_heads, "keys and values need {kv_heads} heads of {}", q / heads);
+    (q / heads, heads / kv_heads)
+}
+
+/// Softmax over the keys that the mask admits: `exp(x - max)` with [`exp`]; their sum in sixteen lanes, key `i` to lane
+/// `i mod 16`, reduced like a dot; each divided by the sum. All other keys are exactly 0.
+///
+/// # Panics
+/// When the width of `x` is not a multiple of `heads`, or the mask admits keys beyond it.
+pub fn softmax(isa: Isa, x: &Tensor<f32>, heads: usize, mask: Mask) -> Tensor<f32> {
+    assert!(x.cols().is_multiple_of(heads), "{} scores are no {heads} heads", x.cols());
+    let keys = x.cols() / heads;
+    let mut out = x.clone();
+    for_each_chunk(out.data_mut(), keys.max(1), 16 * keys, |i, row| {
+        isa.run(Softmax { row, keys: mask.keys(i / heads) });
+    });
+    out
+}
+
+struct Softmax<'a> {
+    row: &'a mut [f32],
+    keys: Range<usize>,
+}
+
+impl Kernel for Softmax<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let Softmax { row, keys: Range { start, end } } = self;
+        row[..start].fill(0.0);
+        row[end..].fill(0.0);
+        let row = &mut row[start..end];
+        let max = maximum(row);
+        for x in row.iter_mut() {
+            *x = exp(*x - max);
+        }
+        // The keys before the first multiple of 16 begin in the middle of the lanes.
+        let (head, rest) = row.split_at((start.next_multiple_of(16) - start).min(row.len()));
+        let mut sums: Lanes = [0.0; 16];
+        for (i, x) in head.iter().enumerate() {
+            sums[start % 16 + i] += x;
+        }
+        let (whole, tail) = rest.as_chunks::<16>();
+        for x in whole {
+            for l in 0..16 {
+                sums[l] += x[l];
+            }
+        }
+        for (sum, x) in sums.iter_mut().zip(tail) {
+            *sum += x;
+        }
+        let sum = reduce(&sums);
+        for x in row {
+            *x /= sum;
+        }
+    }
+}
+
+/// The largest value; a maximum has one value in any order (a NaN is passed over, and shows in the sum). In sixteen lanes,
+/// for speed.
+#[inline(always)]
+fn maximum(row: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes: Lanes = [f32::NEG_INFINITY; 16];
+    let (whole, tail) = row.as_chunks::<16>();
+    for x in whole {
+        for l in 0..16 {
+            lanes[l] = larger(lanes[l], x[l]);
+        }
+    }
+    let all = lanes.into_iter().chain(tail.iter().copied());
+    all.fold(f32::NEG_INFINITY, larger)
+}
+
+/// `Σ p v` over the keys that the mask admits, from 0, in key order, one FMA each. Shapes as
+/// [`Op::Mix`](twinpath_engine::Op::Mix).
+///
+/// # Panics
+/// When the shapes do not fit the heads, or the mask admits keys that are not there.
+pub fn mix(isa: Isa, p: &Tensor<f32>, v: &Tensor<f32>, heads: usize, kv_heads: usize, mask: Mask) -> Tensor<f32> {
+    assert!(heads.is_multiple_of(kv_heads) && v.cols().is_multiple_of(kv_heads), "{} values", v.cols());
+    assert_eq!(p.cols(), heads * v.rows(), "probabilities need {heads} heads of {} keys", v.rows());
+    let (dim, group) = (v.cols() / kv_heads, heads / kv_heads);
+    let mut out = Tensor::zeros(p.rows(), heads * dim);
+    for_each_chunk(out.data_mut(), dim, dim * v.rows(), |i, out| {
+        let (t, head) = (i / heads, i % heads);
+        let p = &p.row(t)[head * v.rows()..][..v.rows()];
+        isa.run(Mix { p, v, channel: head / group * dim, keys: mask.keys(t), out });
+    });
+    out
+}
+
+struct Mix<'a> {
+    p: &'a [f32],
+    v: &'a Tensor<f32>,
+    channel: usize,
+    keys: Range<usize>,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Mix<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        for key in self.keys {
+            let (p, v) = (self.p[key], &self.v.row(key)[self.channel..][..self.out.len()]);
+            for (out, v) in self.out.iter_mut().zip(v) {
+                *out = p.mul_add(*v, *out);
+            }
+        }
+    }
+}
