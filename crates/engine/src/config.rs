@@ -1,13 +1,17 @@
 //! The dimensions of a model, from whichever container it came.
 
+use serde::{Deserialize, Serialize};
+
 use crate::arch::Architecture;
 use crate::op::{Pairing, Rope};
 use crate::rope::{self, Scaling};
 use crate::site::Point;
 
 /// Everything about a model that is not a weight.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
+    /// The family, by its GGUF name.
+    pub arch: String,
     /// Width of the residual stream.
     pub hidden: usize,
     /// Layers.
@@ -67,6 +71,9 @@ impl Config {
                 ("vocabulary size", c.vocab),
             ]
         };
+        if self.arch != other.arch {
+            return Some(format!("architecture is {} in A and {} in B", self.arch, other.arch));
+        }
         for ((name, a), (_, b)) in dims(self).into_iter().zip(dims(other)) {
             if a != b {
                 return Some(format!("{name} is {a} in A and {b} in B"));
@@ -77,7 +84,7 @@ impl Config {
 }
 
 /// What a container says of a model, before it is checked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Described {
     /// The family.
     pub arch: &'static dyn Architecture,
@@ -174,7 +181,21 @@ impl Described {
         }
         let rope = Rope { pairing: self.pairing, frequencies, magnitude };
         let windows = self.windows(layers)?;
-        Ok(Config { hidden, layers, heads, kv_heads, head_dim, ffn, vocab, context, eps: self.eps, rope, windows })
+        let arch = self.arch.name().to_owned();
+        Ok(Config {
+            arch,
+            hidden,
+            layers,
+            heads,
+            kv_heads,
+            head_dim,
+            ffn,
+            vocab,
+            context,
+            eps: self.eps,
+            rope,
+            windows,
+        })
     }
 
     fn windows(&self, layers: usize) -> Result<Vec<Option<usize>>, (&'static str, String)> {

@@ -6,6 +6,7 @@
 //! unseen.
 
 pub mod arch;
+pub mod chat;
 pub mod config;
 pub mod error;
 pub mod load;
@@ -13,10 +14,13 @@ pub mod model;
 pub mod numerics;
 pub mod op;
 pub mod oracle;
+pub mod rng;
 pub mod rope;
 pub mod run;
+pub mod sampling;
 pub mod site;
 pub mod tensor;
+pub mod tokenizer;
 
 pub use config::Config;
 pub use error::EngineError;

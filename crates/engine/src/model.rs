@@ -44,9 +44,11 @@ impl Model {
         let (described, warnings) = load::describe(&file, path)?;
         let embedding = load::find(&file, "token_embd.weight").ok_or_else(|| missing(path, "token_embd.weight"))?;
         let vocab = embedding.shape.first().copied().unwrap_or(0);
-        let config = described
-            .check(vocab)
-            .map_err(|(key, why)| EngineError::BadValue { file: path.to_owned(), key: key.to_owned(), why })?;
+        let config = described.check(vocab).map_err(|(key, why)| EngineError::BadValue {
+            file: path.to_owned(),
+            key: key.to_owned(),
+            why,
+        })?;
         let tied = load::find(&file, "output.weight").is_none();
         let mut model = Model {
             file,

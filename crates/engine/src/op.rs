@@ -1,5 +1,6 @@
 //! One operation of a forward pass, as data.
 
+use serde::{Deserialize, Serialize};
 use twinpath_formats::Matrix;
 
 /// The closed set of operations that all families share. Shapes: `T` token positions of this call, `S` cached positions
@@ -90,7 +91,8 @@ impl Mask {
 }
 
 /// Which elements of a head form a rotated pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pairing {
     /// `(2i, 2i + 1)`: ggml's NORM, the layout of Llama's GGUF files.
     Adjacent,
@@ -99,7 +101,7 @@ pub enum Pairing {
 }
 
 /// Rotary position embedding of one model: Su et al. 2021, with the scalings of current files already in `frequencies`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rope {
     /// Pair layout.
     pub pairing: Pairing,

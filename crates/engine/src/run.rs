@@ -194,23 +194,14 @@ impl<'m, N: Numerics + ?Sized> Session<'m, N> {
     ///
     /// # Errors
     /// As [`forward`](Session::forward).
-    pub fn embed(
-        &mut self,
-        tokens: &[u32],
-        probe: &mut dyn Probe<N::Elem>,
-    ) -> Result<Tensor<N::Elem>, EngineError> {
+    pub fn embed(&mut self, tokens: &[u32], probe: &mut dyn Probe<N::Elem>) -> Result<Tensor<N::Elem>, EngineError> {
         self.model.check_tokens(tokens, self.position)?;
         let table = self.model.embedding();
         Ok(self.stage(None, None, probe, |_, cx| cx.embed(table, tokens)))
     }
 
     /// One layer on the residual stream `x`, `[T, hidden]`.
-    pub fn block(
-        &mut self,
-        layer: usize,
-        x: Tensor<N::Elem>,
-        probe: &mut dyn Probe<N::Elem>,
-    ) -> Tensor<N::Elem> {
+    pub fn block(&mut self, layer: usize, x: Tensor<N::Elem>, probe: &mut dyn Probe<N::Elem>) -> Tensor<N::Elem> {
         let model = self.model;
         let cache = &mut self.cache[layer];
         cache.keys.truncate(self.position);

@@ -117,6 +117,19 @@ impl Outcome {
         if sites.iter().all(|s| s.drift.is_identical()) { Outcome::Identical } else { Outcome::Measured }
     }
 
+    /// The outcome, given that some things also could not be compared.
+    pub fn and(self, unpaired: Vec<String>) -> Outcome {
+        match self {
+            _ if unpaired.is_empty() => self,
+            Outcome::Inconclusive { mut reasons } => {
+                reasons.extend(unpaired);
+                Outcome::Inconclusive { reasons }
+            }
+            Outcome::Incomparable { .. } => self,
+            Outcome::Identical | Outcome::Measured => Outcome::Inconclusive { reasons: unpaired },
+        }
+    }
+
     /// Exit code: 0 compared, 3 inconclusive or incomparable.
     pub fn exit_code(&self) -> u8 {
         match self {

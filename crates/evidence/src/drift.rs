@@ -95,8 +95,7 @@ impl DriftSum {
         }
         let Some((abs, i)) = worst else { return };
         if self.peak.as_ref().is_none_or(|p| abs > p.abs) {
-            self.peak =
-                Some(Peak { abs, position, channel: channels(i), value: value[i], reference: reference[i] });
+            self.peak = Some(Peak { abs, position, channel: channels(i), value: value[i], reference: reference[i] });
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod comparison;
 pub mod drift;
+pub mod inspection;
 pub mod logits;
 pub mod provenance;
 pub mod scope;
@@ -10,6 +11,7 @@ pub mod stats;
 
 pub use comparison::{Comparison, Outcome, SideInfo, SiteRecord, Warning};
 pub use drift::{Drift, DriftSum, Peak};
+pub use inspection::{Inspection, ModelFacts, TensorFacts, TypeCount};
 pub use logits::{Flip, LogitDrift, LogitSum};
 pub use provenance::{FileId, Provenance};
 pub use scope::{Positions, Scope, Values};

@@ -1,20 +1,23 @@
 //! Two paths in lockstep: both sides run the same stage, their values are compared site by site, and only the drift is
 //! kept. Memory is that of one layer's activations.
 
-use std::collections::BTreeMap;
-use std::path::Path as FilePath;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use rayon::prelude::*;
 use twinpath_engine::{Config, Model, Oracle, Point, Site};
 use twinpath_evidence::comparison::SCHEMA;
 use twinpath_evidence::{
-    Comparison, DriftSum, FileId, LogitSum, Outcome, Positions, Provenance, Scope, SideInfo, SiteRecord, StatsSum,
+    Comparison, DriftSum, FileId, LogitSum, Outcome, Positions, Provenance, Scope, SiteRecord, StatsSum,
     Values as Covered, Warning,
 };
 
 use crate::Progress;
 use crate::error::LabError;
-use crate::side::{Arithmetic, ModelSide, Recorded, Side, stages};
+pub use crate::party::Party;
+use crate::side::{Cells, ModelSide, Recorded, Side, stages};
+use twinpath_formats::Matrix;
+use twinpath_paths::simd::Isa;
 
 /// Whether the f64 oracle runs along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,20 +39,11 @@ pub struct CompareOptions {
     pub hash: bool,
 }
 
-/// One side: a model along an arithmetic.
-pub struct Party<'m> {
-    /// As given, `model.gguf@fused-q8k`.
-    pub label: String,
-    /// The model.
-    pub model: &'m Model,
-    /// The arithmetic.
-    pub arithmetic: &'m Arithmetic,
-}
-
 /// Runs both sides over `tokens` and compares every value of every layer.
 ///
 /// # Errors
-/// When the tokens fit neither model. Models of unequal shape are no error: the outcome says `Incomparable`.
+/// When the tokens do not fit a model. Sides of unequal shape, tokens or positions are no error: the outcome says
+/// `Incomparable`.
 pub fn compare(
     a: &Party<'_>,
     b: &Party<'_>,
@@ -57,42 +51,54 @@ pub fn compare(
     options: CompareOptions,
     progress: Progress<'_>,
 ) -> Result<Comparison, LabError> {
-    a.model.check_tokens(tokens, 0)?;
     let mut record = blank(a, b, tokens, options)?;
-    if let Some(reason) = a.model.config().difference(b.model.config()) {
+    let mismatch = a.config().difference(b.config()).or_else(|| a.misses(tokens)).or_else(|| b.misses(tokens));
+    if let Some(reason) = mismatch {
         record.outcome = Outcome::Incomparable { reason };
         return Ok(record);
     }
-    b.model.check_tokens(tokens, 0)?;
-    let different = different_weights(a.model, b.model);
-    if !different.is_empty() {
-        record.warnings.push(Warning::DifferentWeights { tensors: different });
+    if let (Some(a), Some(b)) = (a.model(), b.model()) {
+        let different = different_weights(a, b);
+        if !different.is_empty() {
+            record.warnings.push(Warning::DifferentWeights { tensors: different });
+        }
     }
-    let run_oracle = match options.oracle {
+    let reference = match a.model().or(b.model()) {
+        Some(model) if wants_oracle(model, tokens.len(), options.oracle, &mut record.warnings) => Some(model),
+        _ => None,
+    };
+    for model in [a.model(), b.model()].into_iter().flatten() {
+        model.check_tokens(tokens, 0)?;
+    }
+    record.oracle = reference.map(|model| model.path().display().to_string());
+    let oracle = Oracle;
+    let mut reference = reference.map(|model| ModelSide::new(model, &oracle, tokens));
+    let (mut side_a, mut side_b) = (a.side(tokens), b.side(tokens));
+    let mut walk = Lockstep { config: a.config(), sums: BTreeMap::new(), only_in_b: Vec::new() };
+    let stages = stages(a.config().layers, tokens.len());
+    for (done, stage) in stages.iter().enumerate() {
+        progress(done as u64, stages.len() as u64);
+        let (from_a, from_b) = (side_a.stage(stage)?, side_b.stage(stage)?);
+        let from_oracle = reference.as_mut().map(|o| o.stage(stage)).transpose()?;
+        walk.add(&from_a, &from_b, from_oracle.as_deref());
+    }
+    progress(stages.len() as u64, stages.len() as u64);
+    walk.fill(&mut record, tokens.len());
+    Ok(record)
+}
+
+fn wants_oracle(model: &Model, tokens: usize, choice: OracleChoice, warnings: &mut Vec<Warning>) -> bool {
+    match choice {
         OracleChoice::On => true,
         OracleChoice::Off => false,
         OracleChoice::Auto => {
-            let seconds = oracle_seconds(a.model, tokens.len());
+            let seconds = oracle_seconds(model, tokens);
             if seconds >= ORACLE_PATIENCE {
-                record.warnings.push(Warning::OracleSkipped { seconds });
+                warnings.push(Warning::OracleSkipped { seconds });
             }
             seconds < ORACLE_PATIENCE
         }
-    };
-    let oracle = Oracle;
-    let mut reference = run_oracle.then(|| ModelSide::new(a.model, &oracle, tokens));
-    record.oracle = run_oracle.then(|| a.model.path().display().to_string());
-    let (mut side_a, mut side_b) = (a.arithmetic.side(a.model, tokens), b.arithmetic.side(b.model, tokens));
-    let sums = lockstep(
-        a.model.config(),
-        tokens.len(),
-        side_a.as_mut(),
-        side_b.as_mut(),
-        reference.as_mut().map(|r| r as &mut dyn Side),
-        progress,
-    )?;
-    fill(&mut record, sums, tokens.len(), run_oracle);
-    Ok(record)
+    }
 }
 
 /// Seconds below which the oracle runs unasked.
@@ -107,13 +113,8 @@ fn oracle_seconds(model: &Model, tokens: usize) -> u64 {
 }
 
 fn blank(a: &Party<'_>, b: &Party<'_>, tokens: &[u32], options: CompareOptions) -> Result<Comparison, LabError> {
-    let info = |p: &Party<'_>, path: &str| SideInfo {
-        label: p.label.clone(),
-        path: path.to_owned(),
-        kernels: p.arithmetic.kernels(),
-    };
     let mut warnings = Vec::new();
-    for model in [a.model, b.model] {
+    for model in [a.model(), b.model()].into_iter().flatten() {
         let file = model.path().display().to_string();
         let doubts = model.warnings().iter();
         warnings.extend(doubts.map(|doubt| Warning::File { file: file.clone(), doubt: doubt.clone() }));
@@ -124,9 +125,9 @@ fn blank(a: &Party<'_>, b: &Party<'_>, tokens: &[u32], options: CompareOptions) 
     warnings.dedup();
     Ok(Comparison {
         schema: SCHEMA,
-        provenance: provenance(&[a.model, b.model], options.hash)?,
-        a: info(a, a.arithmetic.name()),
-        b: info(b, b.arithmetic.name()),
+        provenance: provenance(&[a, b], options.hash)?,
+        a: a.info(),
+        b: b.info(),
         oracle: None,
         tokens: tokens.to_vec(),
         sites: Vec::new(),
@@ -134,27 +135,27 @@ fn blank(a: &Party<'_>, b: &Party<'_>, tokens: &[u32], options: CompareOptions) 
         a_oracle_logits: None,
         b_oracle_logits: None,
         warnings,
-        outcome: Outcome::Inconclusive { reasons: vec!["nothing was compared".to_owned()] },
+        outcome: Outcome::of(&[]),
     })
 }
 
-/// What made a record: version, processor, and the models' files.
+/// What made a record: version, processor, and the files of its sides.
 ///
 /// # Errors
 /// When a file can no longer be read.
-pub fn provenance(models: &[&Model], hash: bool) -> Result<Provenance, LabError> {
+pub fn provenance(parties: &[&Party<'_>], hash: bool) -> Result<Provenance, LabError> {
     let mut files: Vec<FileId> = Vec::new();
-    for path in models.iter().flat_map(|m| m.file().paths()) {
+    for path in parties.iter().flat_map(|p| p.files()) {
         let shown = path.display().to_string();
         if files.iter().all(|f| f.path != shown) {
-            files.push(FileId { path: shown, ..identify(path, hash)? });
+            files.push(identify(path, hash)?);
         }
     }
-    let cpu = format!("{} {}", std::env::consts::ARCH, twinpath_paths::simd::Isa::detect().name());
+    let cpu = format!("{} {}", std::env::consts::ARCH, Isa::detect().name());
     Ok(Provenance { version: env!("CARGO_PKG_VERSION").to_owned(), cpu, files })
 }
 
-fn identify(path: &FilePath, hash: bool) -> Result<FileId, LabError> {
+fn identify(path: &Path, hash: bool) -> Result<FileId, LabError> {
     let io = |source| LabError::Io { file: path.to_owned(), source };
     let bytes = std::fs::metadata(path).map_err(io)?.len();
     let blake3 = if hash {
@@ -173,7 +174,9 @@ fn different_weights(a: &Model, b: &Model) -> Vec<String> {
         return Vec::new();
     }
     // A tied head is the same matrix under another name.
-    let stored = |m: &Model, name: &str| if name == "output.weight" { m.head().weight } else { m.matrix(name) };
+    fn stored<'m>(model: &'m Model, name: &str) -> Matrix<'m> {
+        if name == "output.weight" { model.head().weight } else { model.matrix(name) }
+    }
     let mut names: Vec<&str> = a.matrix_names().chain(b.matrix_names()).collect();
     names.sort_unstable();
     names.dedup();
@@ -182,14 +185,15 @@ fn different_weights(a: &Model, b: &Model) -> Vec<String> {
         a.tensor_type() != b.tensor_type() || a.bytes() != b.bytes()
     });
     let mut different: Vec<String> = matrices.map(|name| (*name).to_owned()).collect();
-    let vectors = a.vectors().zip(b.vectors()).filter(|((_, a), (_, b))| {
-        a.iter().zip(*b).any(|(a, b)| a.to_bits() != b.to_bits())
-    });
+    let vectors = a
+        .vectors()
+        .zip(b.vectors())
+        .filter(|((_, a), (_, b))| a.iter().zip(*b).any(|(a, b)| a.to_bits() != b.to_bits()));
     different.extend(vectors.map(|((name, _), _)| name.to_owned()));
     different
 }
 
-fn same_file(a: &FilePath, b: &FilePath) -> bool {
+fn same_file(a: &Path, b: &Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
@@ -211,32 +215,52 @@ struct SiteSum {
     b_oracle_logits: LogitSum,
 }
 
-fn lockstep(
-    config: &Config,
-    tokens: usize,
-    a: &mut dyn Side,
-    b: &mut dyn Side,
-    mut oracle: Option<&mut dyn Side>,
-    progress: Progress<'_>,
-) -> Result<BTreeMap<Site, SiteSum>, LabError> {
-    let stages = stages(config.layers, tokens);
-    let mut sums: BTreeMap<Site, SiteSum> = BTreeMap::new();
-    for (done, stage) in stages.iter().enumerate() {
-        progress(done as u64, stages.len() as u64);
-        let (from_a, from_b) = (a.stage(stage)?, b.stage(stage)?);
-        let from_oracle = oracle.as_mut().map(|o| o.stage(stage)).transpose()?;
+/// The comparison as it grows, stage by stage.
+struct Lockstep<'c> {
+    config: &'c Config,
+    sums: BTreeMap<Site, SiteSum>,
+    only_in_b: Vec<Site>,
+}
+
+impl Lockstep<'_> {
+    fn add(&mut self, a: &[Recorded], b: &[Recorded], oracle: Option<&[Recorded]>) {
+        let at = |side: &[Recorded], site| side.iter().position(|r| r.site == site);
         let mut work: Vec<(SiteSum, &Recorded)> =
-            from_a.iter().map(|a| (sums.remove(&a.site).unwrap_or_default(), a)).collect();
+            a.iter().map(|a| (self.sums.remove(&a.site).unwrap_or_default(), a)).collect();
         work.par_iter_mut().for_each(|(sum, a)| {
-            let at = |side: &[Recorded]| side.iter().position(|r| r.site == a.site);
-            let b = at(&from_b).map(|i| &from_b[i]);
-            let oracle = from_oracle.as_ref().map(|o| at(o).map(|i| &o[i]));
-            add_site(sum, config.heads, a, b, oracle);
+            let b = at(b, a.site).map(|i| &b[i]);
+            let oracle = oracle.map(|o| at(o, a.site).map(|i| &o[i]));
+            add_site(sum, self.config.heads, a, b, oracle);
         });
-        sums.extend(work.into_iter().map(|(sum, a)| (a.site, sum)));
+        self.sums.extend(work.into_iter().map(|(sum, a)| (a.site, sum)));
+        self.only_in_b.extend(b.iter().map(|r| r.site).filter(|site| at(a, *site).is_none()));
     }
-    progress(stages.len() as u64, stages.len() as u64);
-    Ok(sums)
+
+    fn fill(self, record: &mut Comparison, tokens: usize) {
+        let oracle = record.oracle.is_some();
+        for (site, sum) in self.sums {
+            let values = if sum.masked { Covered::AdmittedKeys } else { Covered::All };
+            let scope = Scope { site: site.to_string(), positions: Positions::new(0, tokens), values };
+            record.sites.push(SiteRecord {
+                site: site.to_string(),
+                layer: site.layer,
+                point: site.point.name().to_owned(),
+                weights: sum.weights.map(str::to_owned),
+                a: sum.a.finish(scope.clone()),
+                b: sum.b.finish(scope),
+                drift: sum.drift.finish(),
+                a_oracle: oracle.then(|| sum.a_oracle.finish()),
+                b_oracle: oracle.then(|| sum.b_oracle.finish()),
+            });
+            if site.point == Point::Logits {
+                record.logits = sum.logits.finish();
+                record.a_oracle_logits = sum.a_oracle_logits.finish();
+                record.b_oracle_logits = sum.b_oracle_logits.finish();
+            }
+        }
+        let unpaired: BTreeSet<String> = self.only_in_b.iter().map(|s| format!("{s}: recorded in B only")).collect();
+        record.outcome = Outcome::of(&record.sites).and(unpaired.into_iter().collect());
+    }
 }
 
 /// `oracle` is absent where it does not run, and `Some(None)` where it has no such site.
@@ -278,59 +302,4 @@ fn add_site(sum: &mut SiteSum, heads: usize, a: &Recorded, b: Option<&Recorded>,
             }
         }
     }
-}
-
-/// Which elements of a row count: all, or for attention the keys that the mask admits, of every head.
-struct Cells {
-    cols: usize,
-    heads: usize,
-    keys: Option<std::ops::Range<usize>>,
-}
-
-impl Cells {
-    fn of(recorded: &Recorded, heads: usize, position: usize) -> Cells {
-        let keys = recorded.mask.map(|mask| mask.keys(position - mask.start));
-        Cells { cols: recorded.values.shape().1, heads, keys }
-    }
-
-    fn read(&self, recorded: &Recorded, t: usize, out: &mut Vec<f64>) {
-        recorded.values.row(t, out);
-        let Some(keys) = &self.keys else { return };
-        let stride = self.cols / self.heads;
-        for h in 0..self.heads {
-            out.copy_within(h * stride + keys.start..h * stride + keys.end, h * keys.len());
-        }
-        out.truncate(self.heads * keys.len());
-    }
-
-    fn channel(&self, i: usize) -> usize {
-        match &self.keys {
-            None => i,
-            Some(keys) => i / keys.len() * (self.cols / self.heads) + keys.start + i % keys.len(),
-        }
-    }
-}
-
-fn fill(record: &mut Comparison, sums: BTreeMap<Site, SiteSum>, tokens: usize, oracle: bool) {
-    for (site, sum) in sums {
-        let values = if sum.masked { Covered::AdmittedKeys } else { Covered::All };
-        let scope = Scope { site: site.to_string(), positions: Positions::new(0, tokens), values };
-        record.sites.push(SiteRecord {
-            site: site.to_string(),
-            layer: site.layer,
-            point: site.point.name().to_owned(),
-            weights: sum.weights.map(str::to_owned),
-            a: sum.a.finish(scope.clone()),
-            b: sum.b.finish(scope),
-            drift: sum.drift.finish(),
-            a_oracle: oracle.then(|| sum.a_oracle.finish()),
-            b_oracle: oracle.then(|| sum.b_oracle.finish()),
-        });
-        if site.point == Point::Logits {
-            record.logits = sum.logits.finish();
-            record.a_oracle_logits = sum.a_oracle_logits.finish();
-            record.b_oracle_logits = sum.b_oracle_logits.finish();
-        }
-    }
-    record.outcome = Outcome::of(&record.sites);
 }

@@ -3,13 +3,16 @@
 pub mod compare;
 pub mod error;
 pub mod generate;
+pub mod inspect;
+pub mod party;
 pub mod side;
 pub mod spec;
 pub mod trace;
 
 pub use compare::{CompareOptions, OracleChoice, compare};
 pub use error::LabError;
-pub use side::{Side, Stage, Values};
+pub use party::Party;
+pub use side::{Arithmetic, Side, Stage, Values};
 pub use spec::{ModelSpec, PathName};
 
 /// What a long computation tells its caller: work done and work to do, in one unit.

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use twinpath_engine::{Elem, Mask, Model, Numerics, Op, Oracle, Point, Probe, Session, Site, Tensor};
-use twinpath_paths::{Path, PATHS};
+use twinpath_paths::simd::Isa;
+use twinpath_paths::{PATHS, Path};
 
 use crate::error::LabError;
 use crate::spec::PathName;
@@ -166,11 +167,11 @@ pub enum Arithmetic {
 }
 
 impl Arithmetic {
-    /// Makes the arithmetic for this machine.
-    pub fn new(name: PathName) -> Arithmetic {
+    /// Makes the arithmetic, on kernels of one instruction set.
+    pub fn new(name: PathName, isa: Isa) -> Arithmetic {
         match name {
             PathName::Oracle => Arithmetic::Oracle(Oracle),
-            PathName::Path(i) => Arithmetic::Path(PATHS[i].new()),
+            PathName::Path(i) => Arithmetic::Path((PATHS[i].new)(isa)),
         }
     }
 
@@ -195,6 +196,39 @@ impl Arithmetic {
         match self {
             Arithmetic::Oracle(oracle) => Box::new(ModelSide::new(model, oracle, tokens)),
             Arithmetic::Path(path) => Box::new(ModelSide::new(model, path.as_ref(), tokens)),
+        }
+    }
+}
+
+/// Which elements of a row count: all, or for attention the keys that the mask admits, of every head.
+pub(crate) struct Cells {
+    cols: usize,
+    heads: usize,
+    keys: Option<Range<usize>>,
+}
+
+impl Cells {
+    pub(crate) fn of(recorded: &Recorded, heads: usize, position: usize) -> Cells {
+        let keys = recorded.mask.map(|mask| mask.keys(position - mask.start));
+        Cells { cols: recorded.values.shape().1, heads, keys }
+    }
+
+    /// The counting elements of row `t`, head after head.
+    pub(crate) fn read(&self, recorded: &Recorded, t: usize, out: &mut Vec<f64>) {
+        recorded.values.row(t, out);
+        let Some(keys) = &self.keys else { return };
+        let stride = self.cols / self.heads;
+        for h in 0..self.heads {
+            out.copy_within(h * stride + keys.start..h * stride + keys.end, h * keys.len());
+        }
+        out.truncate(self.heads * keys.len());
+    }
+
+    /// Index in the whole row of the `i`-th counting element.
+    pub(crate) fn channel(&self, i: usize) -> usize {
+        match &self.keys {
+            None => i,
+            Some(keys) => i / keys.len() * (self.cols / self.heads) + keys.start + i % keys.len(),
         }
     }
 }

@@ -1,1 +1,26 @@
-//!
+//! Records to text. Nothing here computes, and nothing here touches a model.
+
+mod comparison;
+mod inspection;
+mod list;
+mod number;
+mod table;
+mod trace;
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+pub use comparison::{View, comparison};
+pub use inspection::inspection;
+pub use list::{Entry, list};
+pub use trace::{TraceRow, trace};
+
+/// Any record as indented JSON with a final newline.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn json(record: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, record)?;
+    writeln!(out)
+}

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 use twinpath_formats::apr::Apr;
+use twinpath_formats::convert::kept_gguf_metadata;
 
-use super::json::{Json, scaling};
+use super::gguf::{self, Keys};
+use super::json::{self, Json};
 use super::{bad, family};
 use crate::config::{Described, Window};
 use crate::error::EngineError;
@@ -26,12 +28,22 @@ pub(super) fn describe(apr: &Apr, path: &Path) -> Result<(Described, Vec<String>
     let pairing = match apr.u64("rope_type")? {
         Some(ADJACENT) => Pairing::Adjacent,
         Some(HALF_SPLIT) => Pairing::HalfSplit,
-        Some(other) => return Err(bad(path, "rope_type", format!("is {other}; 0 (adjacent) and 2 (half split) are known"))),
+        Some(other) => {
+            return Err(bad(path, "rope_type", format!("is {other}; 0 (adjacent) and 2 (half split) are known")));
+        }
         None => arch.gguf_pairing(),
     };
+    // Window and scaling: in Hugging Face's spelling, or as the GGUF keys that our conversion keeps.
+    let mut warnings = apr.warnings().to_vec();
+    let kept = kept_gguf_metadata(apr)?;
+    let keys = Keys { path, metadata: &kept };
     let window = match c.u64(&["sliding_window"])? {
         Some(size) if size > 0 && name == "llama" => Window::From { first: 0, size },
-        _ => Window::Full,
+        _ => gguf::window(keys, name, &mut warnings)?,
+    };
+    let scaling = match c.object("rope_scaling")? {
+        Some(object) => json::scaling(Some(object), context)?,
+        None => gguf::scaling(keys, gguf::factors(apr, path)?, name)?,
     };
     let described = Described {
         arch,
@@ -44,11 +56,11 @@ pub(super) fn describe(apr: &Apr, path: &Path) -> Result<(Described, Vec<String>
         context,
         eps: apr.f64("rms_norm_eps")?.ok_or_else(|| missing("rms_norm_eps"))?,
         theta: apr.f64("rope_theta")?.ok_or_else(|| missing("rope_theta"))?,
-        scaling: scaling(c.object("rope_scaling")?, context)?,
+        scaling,
         pairing,
         window,
     };
-    Ok((described, apr.warnings().to_vec()))
+    Ok((described, warnings))
 }
 
 pub(super) fn tokenizer(apr: &Apr, path: &Path) -> Result<Option<Tokenizer>, EngineError> {
@@ -59,8 +71,13 @@ pub(super) fn tokenizer(apr: &Apr, path: &Path) -> Result<Option<Tokenizer>, Eng
         values.iter().map(|v| text(v).ok_or_else(|| bad(path, key, format!("holds {v}, not a string")))).collect()
     };
     let model = c.str(&["tokenizer.model", "tokenizer.model_type"])?.unwrap_or("gpt2");
-    let kind = if model.eq_ignore_ascii_case("bpe") { Some(TokenizerKind::ByteLevelBpe) } else { TokenizerKind::from_ggml(model) };
-    let kind = kind.ok_or_else(|| bad(path, "tokenizer.model", format!("is `{model}`; gpt2, BPE and llama are supported")))?;
+    let kind = if model.eq_ignore_ascii_case("bpe") {
+        Some(TokenizerKind::ByteLevelBpe)
+    } else {
+        TokenizerKind::from_ggml(model)
+    };
+    let kind =
+        kind.ok_or_else(|| bad(path, "tokenizer.model", format!("is `{model}`; gpt2, BPE and llama are supported")))?;
     let scores = c.array(&["tokenizer.scores"])?.unwrap_or_default();
     let types = c.array(&["tokenizer.token_type"])?.unwrap_or_default();
     let score = |v: &Value| v.as_f64().ok_or_else(|| bad(path, "tokenizer.scores", format!("holds {v}, not a number")));

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use twinpath_formats::hf::HfFolder;
+use twinpath_formats::map::Bytes;
 
 use super::json::{Json, scaling};
 use super::{bad, family};
@@ -63,7 +64,11 @@ fn window(c: Json<'_>, arch: &str) -> Result<Window, EngineError> {
         let listed = types.iter().map(|t| match t.as_str() {
             Some("full_attention") => Ok(None),
             Some("sliding_attention") => Ok(Some(size)),
-            _ => Err(bad(c.path, "layer_types", format!("holds {t}; full_attention and sliding_attention are supported"))),
+            _ => Err(bad(
+                c.path,
+                "layer_types",
+                format!("holds {t}; full_attention and sliding_attention are supported"),
+            )),
         });
         return Ok(Window::Listed(listed.collect::<Result<_, _>>()?));
     }
@@ -76,8 +81,9 @@ fn window(c: Json<'_>, arch: &str) -> Result<Window, EngineError> {
     }
 }
 
-pub(super) fn tokenizer(folder: &HfFolder) -> Result<Option<Tokenizer>, EngineError> {
-    let Some(json) = folder.tokenizer_json()? else { return Ok(None) };
-    let config = folder.tokenizer_config()?;
-    Ok(Some(Tokenizer::from_hf(&json, config.as_deref())?))
+pub(super) fn tokenizer(folder: &HfFolder, path: &Path) -> Result<Option<Tokenizer>, EngineError> {
+    let Some(json) = folder.tokenizer_json() else { return Ok(None) };
+    let config = path.join("tokenizer_config.json");
+    let config = if config.exists() { Some(Bytes::map(&config)?) } else { None };
+    Ok(Some(Tokenizer::from_hf(json, config.as_deref())?))
 }

@@ -23,7 +23,9 @@ impl<'f> Json<'f> {
 
     pub(super) fn u64(&self, keys: &[&'f str]) -> Result<Option<u64>, EngineError> {
         let Some((key, value)) = self.any(keys) else { return Ok(None) };
-        let found = value.as_u64().ok_or_else(|| bad(self.path, key, format!("is {value}, not a whole number of at least 0")))?;
+        let found = value
+            .as_u64()
+            .ok_or_else(|| bad(self.path, key, format!("is {value}, not a whole number of at least 0")))?;
         Ok(Some(found))
     }
 
@@ -71,7 +73,8 @@ pub(super) fn scaling(rope: Option<Json<'_>>, context: u64) -> Result<Scaling, E
         return Err(bad(rope.path, "partial_rotary_factor", format!("is {part}: partial rotation is not supported")));
     }
     let need = |key: &'static str| rope.f64(&[key])?.ok_or_else(|| rope.missing(key));
-    let original = || Ok::<f64, EngineError>(rope.f64(&["original_max_position_embeddings"])?.unwrap_or(context as f64));
+    let original =
+        || Ok::<f64, EngineError>(rope.f64(&["original_max_position_embeddings"])?.unwrap_or(context as f64));
     match rope.str(&["rope_type", "type"])?.unwrap_or("default") {
         "default" => Ok(Scaling::None),
         "linear" => Ok(Scaling::Linear { factor: need("factor")? }),
@@ -84,14 +87,15 @@ pub(super) fn scaling(rope: Option<Json<'_>>, context: u64) -> Result<Scaling, E
         "yarn" => {
             let factor = need("factor")?;
             // transformers' rule: an explicit factor, or the ratio of two magnitudes, or YaRN's own.
-            let attention_factor = match (rope.f64(&["attention_factor"])?, rope.f64(&["mscale"])?, rope.f64(&["mscale_all_dim"])?) {
-                (Some(f), _, _) => Some(f),
-                (None, Some(m), Some(all)) if m != 0.0 && all != 0.0 => {
-                    let magnitude = |m: f64| if factor <= 1.0 { 1.0 } else { 0.1 * m * libm::log(factor) + 1.0 };
-                    Some(magnitude(m) / magnitude(all))
-                }
-                _ => None,
-            };
+            let attention_factor =
+                match (rope.f64(&["attention_factor"])?, rope.f64(&["mscale"])?, rope.f64(&["mscale_all_dim"])?) {
+                    (Some(f), _, _) => Some(f),
+                    (None, Some(m), Some(all)) if m != 0.0 && all != 0.0 => {
+                        let magnitude = |m: f64| if factor <= 1.0 { 1.0 } else { 0.1 * m * libm::log(factor) + 1.0 };
+                        Some(magnitude(m) / magnitude(all))
+                    }
+                    _ => None,
+                };
             Ok(Scaling::Yarn {
                 factor,
                 original: original()?,
@@ -101,6 +105,8 @@ pub(super) fn scaling(rope: Option<Json<'_>>, context: u64) -> Result<Scaling, E
                 truncate: rope.bool("truncate")?.unwrap_or(true),
             })
         }
-        other => Err(bad(rope.path, "rope_type", format!("is `{other}`; default, linear, llama3 and yarn are supported"))),
+        other => {
+            Err(bad(rope.path, "rope_type", format!("is `{other}`; default, linear, llama3 and yarn are supported")))
+        }
     }
 }

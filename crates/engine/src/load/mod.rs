@@ -7,8 +7,8 @@ mod json;
 
 use std::path::Path;
 
-use twinpath_formats::container::TensorEntry;
-use twinpath_formats::{Container, ModelFile, names};
+use twinpath_formats::convert::to_hf;
+use twinpath_formats::{ModelFile, TensorEntry};
 
 use crate::arch::{self, ARCHS, Architecture};
 use crate::config::Described;
@@ -32,14 +32,13 @@ pub fn tokenizer(file: &ModelFile, path: &Path) -> Result<Option<Tokenizer>, Eng
     match file {
         ModelFile::Gguf(gguf) => gguf::tokenizer(gguf, path),
         ModelFile::Apr(apr) => apr::tokenizer(apr, path),
-        ModelFile::HuggingFace(folder) => hf::tokenizer(folder),
+        ModelFile::HuggingFace(folder) => hf::tokenizer(folder, path),
     }
 }
 
 /// A tensor by its GGUF name, under whichever name the container holds it.
 pub(crate) fn find<'f>(file: &'f ModelFile, name: &str) -> Option<&'f TensorEntry> {
-    let other = || names::to_hf(name).and_then(|hf| file.tensor(&hf));
-    file.tensor(name).or_else(other)
+    file.tensor(name).or_else(|| file.tensor(&to_hf(name)))
 }
 
 /// The family called `name` in `path`.

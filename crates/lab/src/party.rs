@@ -1,0 +1,91 @@
+//! What stands on one side of a comparison: a model along an arithmetic, or a recording.
+
+use std::path::Path;
+
+use twinpath_engine::{Config, Model};
+use twinpath_evidence::SideInfo;
+
+use crate::side::{Arithmetic, Side};
+use crate::trace::{Trace, TraceSide};
+
+/// One side of a comparison, not yet run.
+pub struct Party<'m> {
+    /// As given, `model.gguf@fused-q8k`.
+    pub label: String,
+    /// What it is.
+    pub source: Source<'m>,
+}
+
+/// What a side is.
+pub enum Source<'m> {
+    /// A model along an arithmetic.
+    Model(&'m Model, &'m Arithmetic),
+    /// A recording.
+    Trace(&'m Trace),
+}
+
+impl<'m> Party<'m> {
+    /// The model, if it is one.
+    pub fn model(&self) -> Option<&'m Model> {
+        match self.source {
+            Source::Model(model, _) => Some(model),
+            Source::Trace(_) => None,
+        }
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &'m Config {
+        match self.source {
+            Source::Model(model, _) => model.config(),
+            Source::Trace(trace) => &trace.header().config,
+        }
+    }
+
+    /// Why this side cannot speak of `tokens`; `None` if it can.
+    pub fn misses(&self, tokens: &[u32]) -> Option<String> {
+        let Source::Trace(trace) = self.source else { return None };
+        let header = trace.header();
+        if header.tokens != tokens {
+            let at = header.tokens.iter().zip(tokens).position(|(a, b)| a != b);
+            let at = at.unwrap_or(header.tokens.len().min(tokens.len()));
+            return Some(format!(
+                "{} was recorded over other tokens: {} of them against {}, the first difference at position {at}",
+                self.label,
+                header.tokens.len(),
+                tokens.len()
+            ));
+        }
+        (header.positions.count != tokens.len()).then(|| {
+            let (first, end) = (header.positions.first, header.positions.first + header.positions.count);
+            format!("{} holds positions {first}..{end} of {}: record all tokens", self.label, tokens.len())
+        })
+    }
+
+    /// How it names itself in a record.
+    pub fn info(&self) -> SideInfo {
+        match self.source {
+            Source::Model(_, arithmetic) => SideInfo {
+                label: self.label.clone(),
+                path: arithmetic.name().to_owned(),
+                kernels: arithmetic.kernels(),
+            },
+            Source::Trace(trace) => SideInfo { label: self.label.clone(), ..trace.header().side.clone() },
+        }
+    }
+
+    /// The files it is read from.
+    pub fn files(&self) -> Vec<&'m Path> {
+        match self.source {
+            Source::Model(model, _) => model.file().paths(),
+            Source::Trace(trace) => vec![trace.path()],
+        }
+    }
+
+    /// Ready to run over `tokens`.
+    pub fn side(&self, tokens: &'m [u32]) -> Box<dyn Side + 'm> {
+        match self.source {
+            Source::Model(model, arithmetic) => arithmetic.side(model, tokens),
+            Source::Trace(trace) => Box::new(TraceSide::new(trace)),
+        }
+    }
+}
