@@ -39,7 +39,8 @@ pub(crate) fn text(file: &Path) -> anyhow::Result<Option<String>> {
 pub(crate) fn mirror(root: &Path, copy: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(copy)?;
     if !copy.join(".git").exists() {
-        let git = Command::new("git").arg("-C").arg(copy).args(["init", "--quiet"]).status().context("cannot run git")?;
+        let git =
+            Command::new("git").arg("-C").arg(copy).args(["init", "--quiet"]).status().context("cannot run git")?;
         ensure!(git.success(), "git init failed in {}", copy.display());
     }
     let wanted = files(root)?;

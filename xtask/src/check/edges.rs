@@ -32,7 +32,8 @@ fn actual(root: &Path) -> anyhow::Result<Edges> {
 
 /// The crate table: the one with a column `may depend on`, its crates in backticks.
 fn table(text: &str) -> anyhow::Result<Edges> {
-    let cells = |line: &str| -> Vec<String> { line.trim().trim_matches('|').split('|').map(|c| c.trim().to_owned()).collect() };
+    let cells =
+        |line: &str| -> Vec<String> { line.trim().trim_matches('|').split('|').map(|c| c.trim().to_owned()).collect() };
     let mut lines = text.lines();
     let column = lines
         .by_ref()

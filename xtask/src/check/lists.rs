@@ -42,7 +42,8 @@ pub(super) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
         }
         stems.sort();
         stems.dedup();
-        let text = std::fs::read_to_string(root.join(list.file)).with_context(|| format!("cannot read {}", list.file))?;
+        let text =
+            std::fs::read_to_string(root.join(list.file)).with_context(|| format!("cannot read {}", list.file))?;
         wrong.extend(forgotten(list, &stems, &text)?);
     }
     Ok(wrong)

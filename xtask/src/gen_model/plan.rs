@@ -21,9 +21,36 @@ pub(super) struct Dims {
 /// Every size: those of the models' published config.json, and one that a test can hold.
 pub(super) const DIMS: &[Dims] = &[
     Dims { name: "tiny", layers: 2, hidden: 256, ffn: 768, heads: 4, kv_heads: 2, vocab: 512, tied: false },
-    Dims { name: "qwen2.5-0.5b", layers: 24, hidden: 896, ffn: 4864, heads: 14, kv_heads: 2, vocab: 151_936, tied: true },
-    Dims { name: "qwen2.5-1.5b", layers: 28, hidden: 1536, ffn: 8960, heads: 12, kv_heads: 2, vocab: 151_936, tied: true },
-    Dims { name: "qwen2.5-7b", layers: 28, hidden: 3584, ffn: 18_944, heads: 28, kv_heads: 4, vocab: 152_064, tied: false },
+    Dims {
+        name: "qwen2.5-0.5b",
+        layers: 24,
+        hidden: 896,
+        ffn: 4864,
+        heads: 14,
+        kv_heads: 2,
+        vocab: 151_936,
+        tied: true,
+    },
+    Dims {
+        name: "qwen2.5-1.5b",
+        layers: 28,
+        hidden: 1536,
+        ffn: 8960,
+        heads: 12,
+        kv_heads: 2,
+        vocab: 151_936,
+        tied: true,
+    },
+    Dims {
+        name: "qwen2.5-7b",
+        layers: 28,
+        hidden: 3584,
+        ffn: 18_944,
+        heads: 28,
+        kv_heads: 4,
+        vocab: 152_064,
+        tied: false,
+    },
 ];
 
 /// What a tensor is filled with.
@@ -46,7 +73,12 @@ impl Dims {
         let Dims { hidden, ffn, vocab, .. } = *self;
         let kv = hidden / self.heads * self.kv_heads;
         let head = if hidden.is_multiple_of(256) { TensorType::Q6K } else { TensorType::Q8_0 };
-        let mut all = vec![weights("token_embd", if self.tied { head } else { fallback(TensorType::Q4K, hidden) }, vocab, hidden)];
+        let mut all = vec![weights(
+            "token_embd",
+            if self.tied { head } else { fallback(TensorType::Q4K, hidden) },
+            vocab,
+            hidden,
+        )];
         for layer in 0..self.layers {
             let more = if use_more_bits(layer, self.layers) { TensorType::Q6K } else { TensorType::Q4K };
             let mut matrix = |name: &str, wanted, rows, cols| {

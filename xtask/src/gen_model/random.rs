@@ -7,7 +7,8 @@ impl Random {
     /// The stream of this seed for the tensor `name`: no tensor depends on which others are made, or when.
     pub(super) fn of(seed: u64, name: &str) -> Random {
         // FNV-1a of the name; the generator mixes it.
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let hash =
+            name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         Random(Random(seed).next() ^ hash)
     }
 
