@@ -7,7 +7,10 @@
 
 mod decode;
 pub mod f32_ops;
+mod fused;
+pub mod fused_q8k;
 pub mod math;
+mod q8;
 pub mod simd;
 pub mod standalone;
 #[cfg(test)]

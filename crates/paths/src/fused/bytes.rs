@@ -1,0 +1,88 @@
+//! The few operations that unpacking and multiplying blocks need, on each instruction set.
+//!
+//! A format is unpacked by one generic function; its instances differ only in what carries 32 bytes.
+
+use super::{Block, Packed};
+
+/// Carries out operations with instructions that the processor has: a value of this type is the proof.
+pub(crate) trait Bytes: Copy {
+    /// 32 bytes.
+    type V: Copy;
+
+    /// Reads 32 bytes.
+    fn load(self, from: &[u8; 32]) -> Self::V;
+    /// The low nibbles of 16 bytes, then their high nibbles.
+    fn nibbles(self, from: &[u8; 16]) -> Self::V;
+    /// Writes 32 bytes.
+    fn store(self, v: Self::V, to: &mut [u8; 32]);
+    /// `v >> N & mask` in each byte.
+    fn bits<const N: i32>(self, v: Self::V, mask: u8) -> Self::V;
+    /// `a | b << N`, for `b` whose bytes keep below 8 bits when shifted.
+    fn or_shifted<const N: i32>(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `v ^ mask` in each byte.
+    fn flip(self, v: Self::V, mask: u8) -> Self::V;
+    /// `a | byte` in those bytes `i` for which bit `i` of `set` is 1.
+    fn or_where(self, a: Self::V, set: u32, byte: u8) -> Self::V;
+    /// `table[v]` in each byte, for bytes below 16.
+    fn lookup(self, table: &[u8; 16], v: Self::V) -> Self::V;
+    /// The exact `(p, m)` of one block of `F`.
+    fn integers<F: Packed>(self, block: &Block, q: &[i8], sums: &[i16]) -> (i32, i32);
+}
+
+/// Code for every processor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Portable;
+
+impl Bytes for Portable {
+    type V = [u8; 32];
+
+    #[inline(always)]
+    fn load(self, from: &[u8; 32]) -> [u8; 32] {
+        *from
+    }
+    #[inline(always)]
+    fn nibbles(self, from: &[u8; 16]) -> [u8; 32] {
+        std::array::from_fn(|i| from[i % 16] >> (4 * (i / 16)) & 15)
+    }
+    #[inline(always)]
+    fn store(self, v: [u8; 32], to: &mut [u8; 32]) {
+        *to = v;
+    }
+    #[inline(always)]
+    fn bits<const N: i32>(self, v: [u8; 32], mask: u8) -> [u8; 32] {
+        v.map(|v| v >> N & mask)
+    }
+    #[inline(always)]
+    fn or_shifted<const N: i32>(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
+        std::array::from_fn(|i| a[i] | b[i] << N)
+    }
+    #[inline(always)]
+    fn flip(self, v: [u8; 32], mask: u8) -> [u8; 32] {
+        v.map(|v| v ^ mask)
+    }
+    #[inline(always)]
+    fn or_where(self, a: [u8; 32], set: u32, byte: u8) -> [u8; 32] {
+        std::array::from_fn(|i| a[i] | byte * (set >> i & 1) as u8)
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], v: [u8; 32]) -> [u8; 32] {
+        v.map(|v| table[usize::from(v)])
+    }
+    /// Wrapping operations, because none can overflow (see the module above) and checks would keep the loops from being
+    /// vectorised.
+    #[inline(always)]
+    fn integers<F: Packed>(self, block: &Block, q: &[i8], sums: &[i16]) -> (i32, i32) {
+        let (mut p, mut m) = (0i32, 0i32);
+        for g in 0..F::SHAPE.block / F::SHAPE.group {
+            let of = g * F::SHAPE.group..(g + 1) * F::SHAPE.group;
+            let mut dot = 0i32;
+            for (c, q) in block.codes[of.clone()].iter().zip(&q[of]) {
+                // |c q| <= 255 * 127 fits an i16: a narrow product, which vectorises well.
+                dot = dot.wrapping_add(i32::from(i16::from(*c).wrapping_mul(i16::from(*q))));
+            }
+            p = p.wrapping_add(dot.wrapping_mul(i32::from(block.scales[g])));
+            m = m.wrapping_add(i32::from(sums[g]).wrapping_mul(i32::from(block.mins[g])));
+        }
+        (p, m)
+    }
+}

@@ -1,0 +1,267 @@
+//! Packed weights times coded activations, in exact integers and one fixed sequence of f32 operations.
+//!
+//! A block of weights is read as unsigned codes `c`, one integer scale `sc` per group and one integer minimum `mn` per
+//! group. With `q` the codes of the activations in the block,
+//!
+//! ```text
+//! p = Σ_groups sc · Σ c q        m = Σ_groups mn · Σ q
+//! ```
+//!
+//! are exact in `i32` whatever the order, so every layout, tile and instruction set gives the same two numbers. What a
+//! format makes of them is its [`Form`]. No sum overflows: over 256 values `|p| <= Σ |sc| c |q|` is at most
+//! 128 · 63 · 127 · 256 = 2.7e8 (Q6_K, the largest but one), 32 · 241 · 127 · 256 = 2.6e8 (IQ4_XS) or
+//! 63 · 31 · 127 · 256 = 6.4e7 (Q5_K), and `|m|` at most 4096 · 127 · 256 = 1.4e8 (both offset formats); `p - m` is at most
+//! the sum of the two, 4.1e8 < 2^31.
+//!
+//! | file | holds |
+//! |---|---|
+//! | one per weight format | where its bits are, and its own kernels where it has some |
+//! | `row` | one row of weights with any number of positions |
+//! | `tile` | sixteen rows with eight or more positions |
+
+mod bytes;
+mod iq4_nl;
+mod iq4_xs;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+mod row;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use rayon::prelude::*;
+use twinpath_formats::{Matrix, TensorType};
+
+use self::bytes::Bytes;
+use crate::q8::{Codes, Shape};
+use crate::simd::Isa;
+
+/// What a format makes of the two integers, per block of scale `d` and minimum `dm`, with `a` the activations' scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The minimum only re-centres the codes: `acc = fma(d·a, p - m, acc)`, `y = acc`.
+    Offset,
+    /// `acc = fma(d·a, p, acc)`, `accm = fma(dm·a, m, accm)`, `y = acc - accm`.
+    MinusMin,
+    /// The same with `y = acc + accm`.
+    PlusMin,
+}
+
+/// Where the bits of one weight format are.
+pub(crate) trait Packed: Sync + 'static {
+    /// The type it reads.
+    const TYPE: TensorType;
+    /// Bytes of a block.
+    const BYTES: usize;
+    /// The activations it multiplies.
+    const SHAPE: Shape;
+    /// What it makes of the integers.
+    const FORM: Form;
+    /// The largest code.
+    const TOP: u8;
+
+    /// Reads one block. Only the first `block` codes and the first `block / group` scales and minimums are written.
+    fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block);
+
+    /// `d` and `dm` of one block; `dm` is 0 where the format has none.
+    fn factors(bytes: &[u8]) -> (f32, f32);
+}
+
+/// One block of weights, read. The `mn` of an offset format is the offset times `sc`.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+pub(crate) struct Block {
+    /// Codes in the order of the values.
+    codes: [u8; 256],
+    /// Per group.
+    scales: [i16; 16],
+    /// Per group.
+    mins: [i16; 16],
+}
+
+impl Block {
+    const ZERO: Block = Block { codes: [0; 256], scales: [0; 16], mins: [0; 16] };
+
+    /// The codes of values `32 i ..`.
+    #[inline(always)]
+    fn codes_mut(&mut self, i: usize) -> &mut [u8; 32] {
+        self.codes[32 * i..32 * i + 32].first_chunk_mut().expect("the range has 32 codes")
+    }
+}
+
+/// Some rows of weights and the coded activations that they meet.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    /// `[rows, cols]`.
+    pub(crate) weight: Matrix<'a>,
+    /// `[rows]`.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// `[positions, cols]`, in the shape of the weights' format.
+    pub(crate) codes: &'a Codes,
+    /// The instructions to use.
+    pub(crate) isa: Isa,
+}
+
+impl Job<'_> {
+    /// The same for some of its rows.
+    fn rows_of(&self, rows: std::ops::Range<usize>) -> Self {
+        Job { weight: self.weight.rows_of(rows.clone()), bias: self.bias.map(|b| &b[rows]), ..*self }
+    }
+}
+
+/// How one weight format is multiplied.
+pub(crate) struct Entry {
+    /// The format.
+    pub(crate) tensor_type: TensorType,
+    /// The activations it multiplies.
+    pub(crate) shape: Shape,
+    /// Evaluates a job into `[positions, rows]`.
+    pub(crate) run: fn(&Job<'_>, &mut [f32]),
+    /// The exact `(p, m)` of one block, by portable code, for tests.
+    #[cfg(test)]
+    integers: fn(&[u8], &[i8], &[i16]) -> (i32, i32),
+    #[cfg(test)]
+    codes: fn(&[u8]) -> Vec<u8>,
+    #[cfg(test)]
+    factors: fn(&[u8]) -> (f32, f32),
+    #[cfg(test)]
+    form: Form,
+    #[cfg(test)]
+    top: u8,
+}
+
+/// The entry of one format.
+const fn entry<F: Packed>() -> Entry {
+    Entry {
+        tensor_type: F::TYPE,
+        shape: F::SHAPE,
+        run: run::<F>,
+        #[cfg(test)]
+        integers: row::integers_of::<F>,
+        #[cfg(test)]
+        codes: row::codes_of::<F>,
+        #[cfg(test)]
+        factors: F::factors,
+        #[cfg(test)]
+        form: F::FORM,
+        #[cfg(test)]
+        top: F::TOP,
+    }
+}
+
+/// Every packed format.
+pub(crate) const PACKED: &[Entry] = &[
+    entry::<q4_0::Q4_0>(),
+    entry::<q4_1::Q4_1>(),
+    entry::<q5_0::Q5_0>(),
+    entry::<q5_1::Q5_1>(),
+    entry::<q8_0::Q8_0>(),
+    entry::<q2_k::Q2K>(),
+    entry::<q3_k::Q3K>(),
+    entry::<q4_k::Q4K>(),
+    entry::<q5_k::Q5K>(),
+    entry::<q6_k::Q6K>(),
+    entry::<iq4_nl::Iq4Nl>(),
+    entry::<iq4_xs::Iq4Xs>(),
+];
+
+fn run<F: Packed>(job: &Job<'_>, out: &mut [f32]) {
+    debug_assert_eq!(job.codes.shape, F::SHAPE);
+    row::run::<F>(job, out);
+}
+
+/// The value of an output from its two sums, in the format's form.
+#[inline(always)]
+fn join(form: Form, acc: f32, accm: f32) -> f32 {
+    match form {
+        Form::Offset => acc,
+        Form::MinusMin => acc - accm,
+        Form::PlusMin => acc + accm,
+    }
+}
+
+/// The f16 at byte `at`, widened exactly.
+///
+/// Its exponent and fraction, moved into an f32's place, are the value times 2^-112 (subnormals included); infinity and
+/// NaN keep their all-ones exponent.
+#[inline(always)]
+fn f16_at(bytes: &[u8], at: usize) -> f32 {
+    let half = u32::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let magnitude = (half & 0x7fff) << 13;
+    let finite = (f32::from_bits(magnitude) * f32::from_bits(0x7780_0000)).to_bits();
+    let magnitude = if magnitude >= 0x0f80_0000 { magnitude | 0x7f80_0000 } else { finite };
+    f32::from_bits(magnitude | (half & 0x8000) << 16)
+}
+
+/// `N` bytes from byte `at`, as an array whose length the compiler knows.
+#[inline(always)]
+fn array<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
+    bytes[at..at + N].first_chunk().expect("the range has N bytes")
+}
+
+/// The entry that multiplies `tensor_type`; none for plain floats.
+pub(crate) fn find(tensor_type: TensorType) -> Option<&'static Entry> {
+    PACKED.iter().find(|e| e.tensor_type == tensor_type)
+}
+
+/// Below this many multiplications, threads cost more than they save.
+const SERIAL_MACS: usize = 1 << 18;
+/// Parts per thread: neighbours on a busy machine differ, and a part that is left over is taken by who is done.
+const PARTS_PER_THREAD: usize = 4;
+/// Parts are whole tiles of this many rows.
+const TILE_ROWS: usize = 16;
+
+impl Entry {
+    /// `x Wᵀ + b` for `x` `[positions, cols]`: `[positions, rows]`.
+    pub(crate) fn linear(
+        &self,
+        isa: Isa,
+        weight: Matrix<'_>,
+        bias: Option<&[f32]>,
+        positions: usize,
+        x: &[f32],
+    ) -> Vec<f32> {
+        let codes = Codes::new(self.shape, positions, x);
+        let job = Job { weight, bias, codes: &codes, isa };
+        let rows = weight.rows();
+        let mut out = vec![0.0; positions * rows];
+        let part = rows.div_ceil(PARTS_PER_THREAD * rayon::current_num_threads()).next_multiple_of(TILE_ROWS);
+        if positions * rows * weight.cols() < SERIAL_MACS || part >= rows {
+            (self.run)(&job, &mut out);
+        } else if positions == 1 {
+            let parts = out.par_chunks_mut(part).enumerate();
+            parts.for_each(|(i, out)| (self.run)(&job.rows_of(i * part..i * part + out.len()), out));
+        } else {
+            self.gather(&job, part, &mut out);
+        }
+        out
+    }
+
+    /// Evaluates parts of `part` rows side by side, then puts each position's parts one after another.
+    fn gather(&self, job: &Job<'_>, part: usize, out: &mut [f32]) {
+        let (rows, positions) = (job.weight.rows(), job.codes.positions);
+        let starts: Vec<usize> = (0..rows).step_by(part).collect();
+        let evaluate = |&start: &usize| {
+            let end = rows.min(start + part);
+            let mut out = vec![0.0; positions * (end - start)];
+            (self.run)(&job.rows_of(start..end), &mut out);
+            out
+        };
+        let parts: Vec<Vec<f32>> = starts.par_iter().map(evaluate).collect();
+        out.par_chunks_mut(rows).enumerate().for_each(|(t, out)| {
+            for (out, part) in out.chunks_mut(part).zip(&parts) {
+                let n = out.len();
+                out.copy_from_slice(&part[t * n..(t + 1) * n]);
+            }
+        });
+    }
+}

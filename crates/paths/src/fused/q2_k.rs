@@ -1,0 +1,38 @@
+//! Q2_K: 2-bit codes above a minimum, 16 groups of 16.
+
+use twinpath_formats::TensorType;
+
+use super::{Block, Bytes, Form, Packed, array, f16_at};
+use crate::q8::{Q8_K_BLOCK, Shape};
+
+/// 16 of scale (low nibble) and minimum (high nibble), 64 of codes, d, dmin (f16). Value `32 j + l` of each half of 128
+/// is bits `2j, 2j + 1` of byte `l` of its 32.
+pub(super) struct Q2K;
+
+impl Packed for Q2K {
+    const TYPE: TensorType = TensorType::Q2K;
+    const BYTES: usize = 84;
+    const SHAPE: Shape = Shape { block: Q8_K_BLOCK, group: 16 };
+    const FORM: Form = Form::MinusMin;
+    const TOP: u8 = 3;
+
+    #[inline(always)]
+    fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block) {
+        for half in 0..2 {
+            let q = s.load(array(bytes, 16 + 32 * half));
+            s.store(s.bits::<0>(q, 3), block.codes_mut(4 * half));
+            s.store(s.bits::<2>(q, 3), block.codes_mut(4 * half + 1));
+            s.store(s.bits::<4>(q, 3), block.codes_mut(4 * half + 2));
+            s.store(s.bits::<6>(q, 3), block.codes_mut(4 * half + 3));
+        }
+        for (g, packed) in array::<16>(bytes, 0).iter().enumerate() {
+            block.scales[g] = i16::from(packed & 15);
+            block.mins[g] = i16::from(packed >> 4);
+        }
+    }
+
+    #[inline(always)]
+    fn factors(bytes: &[u8]) -> (f32, f32) {
+        (f16_at(bytes, 80), f16_at(bytes, 82))
+    }
+}

@@ -1,0 +1,31 @@
+//! Q5_1: 5-bit codes above a minimum.
+
+use twinpath_formats::TensorType;
+
+use super::{Block, Bytes, Form, Packed, array, f16_at};
+use crate::q8::{Q8_0_BLOCK, Shape};
+
+/// d, m (f16), 32 fifth bits (u32), 16 of low and high nibbles.
+pub(super) struct Q5_1;
+
+impl Packed for Q5_1 {
+    const TYPE: TensorType = TensorType::Q5_1;
+    const BYTES: usize = 24;
+    const SHAPE: Shape = Shape { block: Q8_0_BLOCK, group: Q8_0_BLOCK };
+    const FORM: Form = Form::PlusMin;
+    const TOP: u8 = 31;
+
+    #[inline(always)]
+    fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block) {
+        let codes = s.nibbles(array(bytes, 8));
+        let codes = s.or_where(codes, u32::from_le_bytes(*array(bytes, 4)), 16);
+        s.store(codes, block.codes_mut(0));
+        block.scales[0] = 1;
+        block.mins[0] = 1;
+    }
+
+    #[inline(always)]
+    fn factors(bytes: &[u8]) -> (f32, f32) {
+        (f16_at(bytes, 0), f16_at(bytes, 2))
+    }
+}

@@ -1,0 +1,312 @@
+//! Every packed format against its exact decoder, and every instruction set against the portable one.
+
+use twinpath_formats::{Matrix, TensorType};
+
+use super::{Entry, Form, PACKED};
+use crate::q8::Codes;
+use crate::simd::{Isa, Level};
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+    /// In -1..1.
+    fn uniform(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+}
+
+/// Where the f16 factors of a block are: d, and the minimum's where there is one.
+fn factor_places(t: TensorType) -> (usize, Option<usize>) {
+    match t {
+        TensorType::Q2K => (80, Some(82)),
+        TensorType::Q3K => (108, None),
+        TensorType::Q6K => (208, None),
+        TensorType::Q4K | TensorType::Q5K | TensorType::Q4_1 | TensorType::Q5_1 => (0, Some(2)),
+        _ => (0, None),
+    }
+}
+
+fn set_f16(bytes: &mut [u8], at: usize, value: f32) {
+    bytes[at..at + 2].copy_from_slice(&half::f16::from_f32(value).to_le_bytes());
+}
+
+fn set_factors(t: TensorType, block: &mut [u8], d: f32, m: f32) {
+    let (at, m_at) = factor_places(t);
+    set_f16(block, at, d);
+    if let Some(at) = m_at {
+        set_f16(block, at, m);
+    }
+}
+
+/// What the bytes other than the factors hold.
+#[derive(Debug, Clone, Copy)]
+enum Fill {
+    Random,
+    All(u8),
+}
+
+const FILLS: [Fill; 7] =
+    [Fill::Random, Fill::Random, Fill::All(0), Fill::All(0xff), Fill::All(0x80), Fill::All(0x7f), Fill::All(0x3f)];
+
+/// Rows of blocks with factors of about `0.01`.
+fn weights(t: TensorType, rows: usize, cols: usize, fill: Fill, random: &mut Random) -> Vec<u8> {
+    let format = t.format();
+    let mut bytes = vec![0; rows * cols / format.block_len() * format.block_bytes()];
+    for block in bytes.chunks_exact_mut(format.block_bytes()) {
+        for byte in block.iter_mut() {
+            *byte = match fill {
+                Fill::Random => random.next() as u8,
+                Fill::All(byte) => byte,
+            };
+        }
+        set_factors(t, block, 0.01 * random.uniform(), 0.01 * random.uniform());
+    }
+    bytes
+}
+
+fn activations(n: usize, random: &mut Random) -> Vec<f32> {
+    (0..n).map(|_| random.uniform() * random.uniform()).collect()
+}
+
+/// Codes at their limit: every product of a column has one sign.
+fn extreme(n: usize) -> Vec<f32> {
+    vec![-1.0; n]
+}
+
+/// One block decoded with chosen factors.
+fn decoded(entry: &Entry, block: &[u8], d: f32, m: f32) -> Vec<f64> {
+    let mut block = block.to_vec();
+    set_factors(entry.tensor_type, &mut block, d, m);
+    let format = entry.tensor_type.format();
+    let mut out = vec![0.0; format.block_len()];
+    format.decode(&block, &mut out);
+    out
+}
+
+#[test]
+fn every_quantised_format_is_listed_once() {
+    let blocks = twinpath_formats::quant::FORMATS.iter().filter(|f| f.block_len() > 1);
+    assert_eq!(blocks.clone().count(), PACKED.len());
+    for f in blocks {
+        assert_eq!(PACKED.iter().filter(|e| e.tensor_type == f.tensor_type()).count(), 1, "{}", f.name());
+    }
+}
+
+/// With `d = 1` and no minimum the decoder gives the integers that `p` weighs the codes with, and with `d = 0` and a
+/// minimum of 1 those of `m`: what the decoder says is the naive sum.
+#[test]
+fn integers_are_exactly_those_of_the_decoded_weights() {
+    let mut random = Random(1);
+    for entry in PACKED {
+        let n = entry.tensor_type.format().block_len();
+        for (i, fill) in FILLS.into_iter().chain([Fill::Random; 20]).enumerate() {
+            let block = weights(entry.tensor_type, 1, n, fill, &mut random);
+            let x = if i % 2 == 0 { activations(n, &mut random) } else { extreme(n) };
+            let codes = Codes::new(entry.shape, 1, &x);
+            let naive = |w: Vec<f64>| w.iter().zip(&codes.q).map(|(w, q)| *w as i64 * i64::from(*q)).sum::<i64>();
+            let (p, m) = (entry.integers)(&block, &codes.q, &codes.sums);
+            let name = entry.tensor_type.name();
+            let main = naive(decoded(entry, &block, 1.0, 0.0));
+            match entry.form {
+                Form::Offset => assert_eq!(i64::from(p) - i64::from(m), main, "{name} {fill:?}"),
+                Form::MinusMin => assert_eq!(
+                    (i64::from(p), i64::from(m)),
+                    (main, -naive(decoded(entry, &block, 0.0, 1.0))),
+                    "{name} {fill:?}"
+                ),
+                Form::PlusMin => assert_eq!(
+                    (i64::from(p), i64::from(m)),
+                    (main, naive(decoded(entry, &block, 0.0, 1.0))),
+                    "{name} {fill:?}"
+                ),
+            }
+        }
+    }
+}
+
+#[test]
+fn no_code_is_above_the_stated_top() {
+    let mut random = Random(2);
+    for entry in PACKED {
+        let n = entry.tensor_type.format().block_len();
+        let top = FILLS.iter().flat_map(|fill| {
+            let block = weights(entry.tensor_type, 1, n, *fill, &mut random);
+            (entry.codes)(&block)
+        });
+        assert!(top.max() <= Some(entry.top), "{}", entry.tensor_type.name());
+    }
+}
+
+fn isas() -> Vec<Isa> {
+    Isa::all_available()
+}
+
+fn bits(y: &[f32]) -> Vec<u32> {
+    y.iter().map(|y| y.to_bits()).collect()
+}
+
+/// Rows around a tile of 16, positions around every tile of positions, one to nine blocks.
+#[test]
+fn all_instruction_sets_give_the_same_bits() {
+    let mut random = Random(3);
+    for entry in PACKED {
+        for fill in FILLS {
+            for (rows, blocks, positions) in [(1, 1, 1), (5, 4, 1), (16, 3, 8), (17, 5, 9), (33, 9, 2), (15, 2, 21)] {
+                let cols = blocks * entry.shape.block;
+                let bytes = weights(entry.tensor_type, rows, cols, fill, &mut random);
+                let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
+                let bias = activations(rows, &mut random);
+                let bias = (rows % 2 == 1).then_some(&bias[..]);
+                for x in [activations(positions * cols, &mut random), extreme(positions * cols)] {
+                    let portable = entry.linear(Isa::PORTABLE, weight, bias, positions, &x);
+                    for isa in isas() {
+                        let y = entry.linear(isa, weight, bias, positions, &x);
+                        let what = (entry.tensor_type.name(), isa.name(), fill, rows, blocks, positions);
+                        assert_eq!(bits(&y), bits(&portable), "{what:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_widest_set_of_this_processor_is_among_those_tested() {
+    assert!(isas().contains(&Isa::detect()));
+    assert!(isas().iter().any(|isa| isa.level() == Level::Portable));
+}
+
+#[test]
+fn a_batch_gives_the_bits_of_its_rows_alone_and_threads_change_nothing() {
+    let mut random = Random(4);
+    for entry in PACKED {
+        let (rows, cols, positions) = (83, 512, 19);
+        let bytes = weights(entry.tensor_type, rows, cols, Fill::Random, &mut random);
+        let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
+        let x = activations(positions * cols, &mut random);
+        for isa in isas() {
+            let with = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| entry.linear(isa, weight, None, positions, &x))
+            };
+            let whole = with(1);
+            assert_eq!(bits(&whole), bits(&with(2)));
+            assert_eq!(bits(&whole), bits(&with(3)));
+            for t in 0..positions {
+                let alone = entry.linear(isa, weight, None, 1, &x[t * cols..(t + 1) * cols]);
+                assert_eq!(bits(&alone), bits(&whole[t * rows..(t + 1) * rows]), "{}", entry.tensor_type.name());
+            }
+        }
+    }
+}
+
+/// Against `Σ w · (d q)` in f64 on exactly decoded weights. Per block of scale `d·a` the f32 sequence rounds `d·a`, the
+/// integer and the sum: relative errors of at most 2^-24 each of what they round, the last of the running sum, whose
+/// magnitude is at most `S`, the sum of all `|d a p|` and `|dm a m|`. Over B blocks and two chains and their join the error
+/// is at most `(2 + B + 1) · 2^-24 · S` to first order; 1.01 covers the second, and f64's own errors.
+#[test]
+fn outputs_are_within_the_bound_of_the_exact_product() {
+    let mut random = Random(5);
+    for entry in PACKED {
+        let (rows, blocks) = (7, 6);
+        let (n, cols) = (entry.shape.block, blocks * entry.shape.block);
+        for fill in FILLS {
+            let bytes = weights(entry.tensor_type, rows, cols, fill, &mut random);
+            let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
+            let x = activations(cols, &mut random);
+            let codes = Codes::new(entry.shape, 1, &x);
+            let y = entry.linear(Isa::detect(), weight, None, 1, &x);
+            let mut w = vec![0.0; cols];
+            for row in 0..rows {
+                weight.decode_row(row, &mut w);
+                let exact: f64 = (0..cols).map(|i| w[i] * f64::from(codes.d[i / n]) * f64::from(codes.q[i])).sum();
+                let size: f64 = weight
+                    .row(row)
+                    .chunks(entry.tensor_type.format().block_bytes())
+                    .enumerate()
+                    .map(|(b, block)| {
+                        let (d, dm) = (entry.factors)(block);
+                        let sums = &codes.sums[b * entry.shape.sums()..];
+                        let (p, m) = (entry.integers)(block, &codes.q[b * n..(b + 1) * n], sums);
+                        let a = f64::from(codes.d[b]).abs();
+                        match entry.form {
+                            Form::Offset => a * f64::from(d).abs() * f64::from(p - m).abs(),
+                            _ => {
+                                a * (f64::from(d).abs() * f64::from(p).abs() + f64::from(dm).abs() * f64::from(m).abs())
+                            }
+                        }
+                    })
+                    .sum();
+                let bound = 1.01 * (blocks as f64 + 3.0) * 2f64.powi(-24) * size;
+                let error = (f64::from(y[row]) - exact).abs();
+                assert!(error <= bound, "{} {fill:?}: {error:e} > {bound:e}", entry.tensor_type.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_non_finite_activation_makes_every_output_of_its_position_nan_and_no_other() {
+    let mut random = Random(6);
+    for entry in PACKED {
+        let (rows, cols, positions) = (18, 512, 9);
+        let bytes = weights(entry.tensor_type, rows, cols, Fill::Random, &mut random);
+        let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut x = activations(positions * cols, &mut random);
+            x[4 * cols + 301] = bad;
+            for isa in isas() {
+                let y = entry.linear(isa, weight, None, positions, &x);
+                for (i, y) in y.iter().enumerate() {
+                    assert_eq!(y.is_nan(), i / rows == 4, "{} {}", entry.tensor_type.name(), isa.name());
+                }
+                let alone = entry.linear(isa, weight, None, 1, &x[4 * cols..5 * cols]);
+                assert!(alone.iter().all(|y| y.is_nan()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_non_finite_weight_scale_is_never_a_finite_output() {
+    let mut random = Random(7);
+    for entry in PACKED {
+        let cols = 512;
+        let mut bytes = weights(entry.tensor_type, 1, cols, Fill::Random, &mut random);
+        set_factors(entry.tensor_type, &mut bytes, f32::INFINITY, 0.5);
+        let weight = Matrix::new(entry.tensor_type, 1, cols, &bytes).unwrap();
+        for x in [activations(cols, &mut random), vec![0.0; cols]] {
+            for isa in isas() {
+                assert!(!entry.linear(isa, weight, None, 1, &x)[0].is_finite());
+            }
+        }
+    }
+}
+
+#[test]
+fn empty_shapes_are_empty_or_the_bias() {
+    for entry in PACKED {
+        let weight = Matrix::new(entry.tensor_type, 3, 0, &[]).unwrap();
+        assert_eq!(entry.linear(Isa::detect(), weight, Some(&[1.0, 2.0, 3.0]), 1, &[]), [1.0, 2.0, 3.0]);
+        let weight = Matrix::new(entry.tensor_type, 0, 256, &[]).unwrap();
+        assert!(entry.linear(Isa::detect(), weight, None, 1, &[0.5; 256]).is_empty());
+        let bytes = vec![0; entry.tensor_type.bytes_of(256).unwrap() as usize];
+        let weight = Matrix::new(entry.tensor_type, 1, 256, &bytes).unwrap();
+        assert!(entry.linear(Isa::detect(), weight, None, 0, &[]).is_empty());
+    }
+}
+
+#[test]
+fn f16_widens_exactly() {
+    for bits in 0..=u16::MAX {
+        let (ours, half) = (super::f16_at(&bits.to_le_bytes(), 0), half::f16::from_bits(bits).to_f32());
+        assert!(ours.to_bits() == half.to_bits() || ours.is_nan() && half.is_nan(), "{bits:#x}");
+    }
+}

@@ -1,0 +1,307 @@
+//! [`Bytes`] in AVX2, alone and with AVX-512's VNNI.
+//!
+//! A value of either type is made only where an [`Isa`] of its level exists. Their functions are inlined into a caller that
+//! is compiled for that level.
+
+use std::arch::x86_64::*;
+
+use super::bytes::Bytes;
+use super::{Block, Form, Packed, array};
+use crate::simd::{Isa, Level};
+
+/// AVX2.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Avx2(());
+
+/// AVX2 with the 256-bit VNNI of AVX-512VL: Zen 4 does as many products per cycle in 256 bits as in 512, and 32 bytes are
+/// what every format is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vnni(Avx2);
+
+impl Avx2 {
+    /// If `isa` has it.
+    pub(super) fn new(isa: Isa) -> Option<Self> {
+        (isa.level() >= Level::Avx2).then_some(Avx2(()))
+    }
+}
+
+impl Vnni {
+    /// If `isa` has it.
+    pub(super) fn new(isa: Isa) -> Option<Self> {
+        (isa.level() >= Level::Avx512Vnni).then_some(Vnni(Avx2(())))
+    }
+}
+
+impl Bytes for Avx2 {
+    type V = __m256i;
+
+    #[inline(always)]
+    fn load(self, from: &[u8; 32]) -> __m256i {
+        // SAFETY: 32 readable bytes; `self` proves AVX2.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn nibbles(self, from: &[u8; 16]) -> __m256i {
+        // SAFETY: 16 readable bytes; `self` proves AVX2.
+        unsafe {
+            let v = _mm_loadu_si128(from.as_ptr().cast());
+            let v = _mm256_set_m128i(_mm_srli_epi16::<4>(v), v);
+            _mm256_and_si256(v, _mm256_set1_epi8(15))
+        }
+    }
+    #[inline(always)]
+    fn store(self, v: __m256i, to: &mut [u8; 32]) {
+        // SAFETY: 32 writable bytes; `self` proves AVX2.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), v) }
+    }
+    #[inline(always)]
+    fn bits<const N: i32>(self, v: __m256i, mask: u8) -> __m256i {
+        // The shift of 16-bit lanes brings bits of the upper byte into the lower: the mask must exclude them.
+        debug_assert!(u32::from(mask) <= 0xff >> N);
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_and_si256(_mm256_srli_epi16::<N>(v), _mm256_set1_epi8(mask.cast_signed())) }
+    }
+    #[inline(always)]
+    fn or_shifted<const N: i32>(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_or_si256(a, _mm256_slli_epi16::<N>(b)) }
+    }
+    #[inline(always)]
+    fn flip(self, v: __m256i, mask: u8) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_xor_si256(v, _mm256_set1_epi8(mask.cast_signed())) }
+    }
+    #[inline(always)]
+    fn or_where(self, a: __m256i, set: u32, byte: u8) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            // Byte i gets byte i / 8 of `set` (a shuffle stays inside 16 bytes, and `set` is in all of them).
+            let of = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+            let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(set.cast_signed()), of);
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201u64.cast_signed());
+            let chosen = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
+            _mm256_or_si256(a, _mm256_and_si256(chosen, _mm256_set1_epi8(byte.cast_signed())))
+        }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], v: __m256i) -> __m256i {
+        // SAFETY: 16 readable bytes; `self` proves AVX2.
+        unsafe { _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())), v) }
+    }
+    #[inline(always)]
+    fn integers<F: Packed>(self, block: &Block, q: &[i8], sums: &[i16]) -> (i32, i32) {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let mut p = _mm256_setzero_si256();
+            for i in 0..F::SHAPE.block / 32 {
+                let c = self.load(array(&block.codes, 32 * i));
+                let q = load_i8(q, 32 * i);
+                p = _mm256_add_epi32(p, weigh::<F>(block, i, c, q));
+            }
+            join::<F>(p, minimums::<F>(block, sums))
+        }
+    }
+}
+
+/// The products of 32 values times their scales, in eight partial sums.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn weigh<F: Packed>(block: &Block, i: usize, c: __m256i, q: __m256i) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe {
+        if F::TOP <= 127 {
+            // A pair of products is at most 2 * 127 * 127 = 32258 in magnitude: vpmaddubsw does not saturate.
+            return _mm256_madd_epi16(_mm256_maddubs_epi16(c, q), scales_of_32::<F>(block, i));
+        }
+        let low = _mm256_madd_epi16(
+            _mm256_cvtepu8_epi16(_mm256_castsi256_si128(c)),
+            _mm256_cvtepi8_epi16(_mm256_castsi256_si128(q)),
+        );
+        let high = _mm256_madd_epi16(
+            _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(c)),
+            _mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(q)),
+        );
+        // Formats with codes above 127 have one scale per 32 values.
+        let dot = _mm256_add_epi32(low, high);
+        if F::SHAPE.block == 32 { dot } else { _mm256_mullo_epi32(dot, _mm256_set1_epi32(i32::from(block.scales[i]))) }
+    }
+}
+
+/// The scales of values `32 i ..`, one per pair of values in their order.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn scales_of_32<F: Packed>(block: &Block, i: usize) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe {
+        if F::SHAPE.group == 32 {
+            _mm256_set1_epi16(block.scales[i])
+        } else {
+            _mm256_set_m128i(_mm_set1_epi16(block.scales[2 * i + 1]), _mm_set1_epi16(block.scales[2 * i]))
+        }
+    }
+}
+
+/// The products of the minimums and the sums of codes, in eight partial sums; of 32-wide blocks in the first alone.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn minimums<F: Packed>(block: &Block, sums: &[i16]) -> __m256i {
+    // SAFETY: the caller's; the loads read the sums that the slices have: 16, 8 or, of two, none.
+    unsafe {
+        match F::SHAPE.block / F::SHAPE.group {
+            16 => {
+                let sums: &[i16; 16] = sums.first_chunk().expect("a sum per group");
+                let mins = _mm256_loadu_si256(block.mins.as_ptr().cast());
+                _mm256_madd_epi16(_mm256_loadu_si256(sums.as_ptr().cast()), mins)
+            }
+            8 => {
+                let sums: &[i16; 8] = sums.first_chunk().expect("a sum per group");
+                let mins = _mm_loadu_si128(block.mins.as_ptr().cast());
+                _mm256_zextsi128_si256(_mm_madd_epi16(_mm_loadu_si128(sums.as_ptr().cast()), mins))
+            }
+            _ => {
+                let m = i32::from(sums[0]).wrapping_mul(i32::from(block.mins[0]));
+                _mm256_zextsi128_si256(_mm_cvtsi32_si128(m))
+            }
+        }
+    }
+}
+
+/// The two integers from their partial sums. Of an offset format only the difference counts: it comes as `(p - m, 0)`.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn join<F: Packed>(p: __m256i, m: __m256i) -> (i32, i32) {
+    // SAFETY: the caller's.
+    unsafe {
+        if F::FORM == Form::Offset {
+            (sum(_mm256_sub_epi32(p, m)), 0)
+        } else if F::SHAPE.block == 32 {
+            (sum(p), _mm256_cvtsi256_si32(m))
+        } else {
+            let both = _mm256_hadd_epi32(p, m);
+            let both = _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256::<1>(both));
+            let both = _mm_hadd_epi32(both, both);
+            (_mm_cvtsi128_si32(both), _mm_extract_epi32::<1>(both))
+        }
+    }
+}
+
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn sum(v: __m256i) -> i32 {
+    // SAFETY: the caller's.
+    unsafe {
+        let v = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+        let v = _mm_add_epi32(v, _mm_shuffle_epi32::<0b00_00_11_10>(v));
+        _mm_cvtsi128_si32(_mm_add_epi32(v, _mm_shuffle_epi32::<1>(v)))
+    }
+}
+
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn load_i8(q: &[i8], at: usize) -> __m256i {
+    let q: &[i8; 32] = q[at..at + 32].first_chunk().expect("the range has 32 values");
+    // SAFETY: the caller's; 32 readable bytes.
+    unsafe { _mm256_loadu_si256(q.as_ptr().cast()) }
+}
+
+impl Bytes for Vnni {
+    type V = __m256i;
+
+    #[inline(always)]
+    fn load(self, from: &[u8; 32]) -> __m256i {
+        self.0.load(from)
+    }
+    #[inline(always)]
+    fn nibbles(self, from: &[u8; 16]) -> __m256i {
+        self.0.nibbles(from)
+    }
+    #[inline(always)]
+    fn store(self, v: __m256i, to: &mut [u8; 32]) {
+        self.0.store(v, to);
+    }
+    #[inline(always)]
+    fn bits<const N: i32>(self, v: __m256i, mask: u8) -> __m256i {
+        self.0.bits::<N>(v, mask)
+    }
+    #[inline(always)]
+    fn or_shifted<const N: i32>(self, a: __m256i, b: __m256i) -> __m256i {
+        self.0.or_shifted::<N>(a, b)
+    }
+    #[inline(always)]
+    fn flip(self, v: __m256i, mask: u8) -> __m256i {
+        self.0.flip(v, mask)
+    }
+    #[inline(always)]
+    fn or_where(self, a: __m256i, set: u32, byte: u8) -> __m256i {
+        self.0.or_where(a, set, byte)
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], v: __m256i) -> __m256i {
+        self.0.lookup(table, v)
+    }
+    #[inline(always)]
+    fn integers<F: Packed>(self, block: &Block, q: &[i8], sums: &[i16]) -> (i32, i32) {
+        // SAFETY: `self` proves AVX2, AVX-512VL and VNNI.
+        unsafe {
+            let dot = |i: usize| {
+                let c = self.load(array(&block.codes, 32 * i));
+                _mm256_dpbusd_epi32(_mm256_setzero_si256(), c, load_i8(q, 32 * i))
+            };
+            let mut p = _mm256_setzero_si256();
+            if F::SHAPE.block == 32 {
+                p = dot(0);
+            } else if F::TOP <= 64 {
+                for j in 0..4 {
+                    // Four products are at most 4 * 64 * 127 = 32512: packing to 16 bits does not saturate.
+                    let pair = _mm256_packs_epi32(dot(2 * j), dot(2 * j + 1));
+                    p = _mm256_dpwssd_epi32(p, pair, scales_of_64::<F>(block, j));
+                }
+            } else {
+                for i in 0..8 {
+                    let scale = _mm256_set1_epi32(i32::from(block.scales[i]));
+                    p = _mm256_add_epi32(p, _mm256_mullo_epi32(dot(i), scale));
+                }
+            }
+            join::<F>(p, minimums::<F>(block, sums))
+        }
+    }
+}
+
+/// The scales of values `64 j ..` in the order in which two vectors of sums of four are packed: of each 16 bytes, four of
+/// the first vector, then four of the second.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn scales_of_64<F: Packed>(block: &Block, j: usize) -> __m256i {
+    const fn index(group: usize, j: usize) -> [u8; 32] {
+        let mut index = [0; 32];
+        let mut i = 0;
+        while i < 32 {
+            let (lane, of_second) = (i / 16, i % 16 / 8);
+            let value = 64 * j + 32 * of_second + 16 * lane;
+            index[i] = (2 * (value / group % 8) + i % 2) as u8;
+            i += 1;
+        }
+        index
+    }
+    const LONG: [[u8; 32]; 4] = [index(32, 0), index(32, 1), index(32, 2), index(32, 3)];
+    const SHORT: [[u8; 32]; 4] = [index(16, 0), index(16, 1), index(16, 2), index(16, 3)];
+    let (index, half) = if F::SHAPE.group == 32 { (&LONG[j], 0) } else { (&SHORT[j], j / 2) };
+    let scales: &[i16; 8] = block.scales[8 * half..8 * half + 8].first_chunk().expect("the range has 8 scales");
+    // SAFETY: the caller's; 16 and 32 readable bytes.
+    unsafe {
+        let scales = _mm256_broadcastsi128_si256(_mm_loadu_si128(scales.as_ptr().cast()));
+        _mm256_shuffle_epi8(scales, _mm256_loadu_si256(index.as_ptr().cast()))
+    }
+}
