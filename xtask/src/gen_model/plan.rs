@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn parameter_counts_are_the_published_ones() {
-        // The models' cards: 0.49, 1.54 and 7.61 billion.
+        // The models' cards: 0.49, 1.54 and 7.61 billion, the last one cut and not rounded.
         for (name, billions) in [("qwen2.5-0.5b", 0.49), ("qwen2.5-1.5b", 1.54), ("qwen2.5-7b", 7.62)] {
             let tensors = DIMS.iter().find(|d| d.name == name).unwrap().tensors();
             let values: usize = tensors.iter().map(|(t, _)| t.shape.iter().product::<usize>()).sum();
