@@ -1,1 +1,65 @@
-fn main() {}
+//! Project chores. `cargo xtask check` runs every gate, `cargo xtask prove` shows that each gate can fail,
+//! `cargo xtask gen-model` writes random weights of a real model's sizes, `cargo xtask fuzz` runs the fuzz targets.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for people at a terminal")]
+
+mod check;
+mod command;
+mod fuzz;
+mod gen_model;
+mod prove;
+mod tree;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Project chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Runs every gate: what must hold before a change is merged.
+    Check {
+        /// Runs this gate only.
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+    },
+    /// Plants each known fault in a copy of the tree and requires that its check goes red for the right reason.
+    Prove {
+        /// Plants only the faults whose name or catcher contains this text.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
+    /// Writes a GGUF file of random weights with the sizes and block types of a real model.
+    GenModel(gen_model::GenModel),
+    /// Runs each fuzz target for a while. Exit code 3: skipped, because a tool is missing.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let root = root();
+    match Args::parse().chore {
+        Chore::Check { only } => check::check(&root, only.as_deref()),
+        Chore::Prove { only } => prove::prove(&root, only.as_deref()),
+        Chore::GenModel(what) => gen_model::run(&root, &what).map(|()| ExitCode::SUCCESS),
+        Chore::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
+    }
+}
+
+/// Something could not be checked; distinct from both success and failure.
+const SKIPPED: u8 = 3;
+
+/// The root of the repository that this binary was built from.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository").to_owned()
+}

@@ -1,0 +1,258 @@
+//! A check counts only after it has been seen to fail. `prove` copies the tree, plants one fault after the other, and
+//! requires that the check that should catch it goes red, and for that reason.
+//!
+//! Everything happens below `target/prove`: the copy in `tree`, its build output in `target`.
+
+pub(crate) mod faults;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::check::{Gate, Outcome, cargo};
+use crate::{command, tree};
+use faults::{Catcher, Edit, FAULTS, Fault};
+
+/// A planted fault may make a test hang; then it was not caught.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// Plants every fault and prints a line for each. Exit code 1 if one was not caught.
+///
+/// # Errors
+/// When no fault matches `only`, an entry no longer fits the tree, or a check is red without any fault.
+pub(crate) fn prove(root: &Path, only: Option<&str>) -> anyhow::Result<ExitCode> {
+    let matches = |f: &&Fault| only.is_none_or(|text| f.name.contains(text) || f.catcher.name().contains(text));
+    let chosen: Vec<&Fault> = FAULTS.iter().filter(matches).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = FAULTS.iter().map(|f| f.name).collect();
+        bail!("no fault matches {:?}; there are\n{}", only.unwrap_or_default(), names.join("\n"));
+    }
+    let place = Place::new(root)?;
+    println!("without a fault:");
+    let mut sound: Vec<Catcher> = Vec::new();
+    for fault in &chosen {
+        if !sound.contains(&fault.catcher) {
+            let start = Instant::now();
+            place.require_green(fault.catcher)?;
+            println!("green       {:6.1} s  {}", start.elapsed().as_secs_f64(), fault.catcher.name());
+            sound.push(fault.catcher);
+        }
+    }
+    println!("with one:");
+    let mut missed = 0;
+    for fault in &chosen {
+        let start = Instant::now();
+        let verdict = place.plant(fault)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let word = if verdict.is_ok() { "caught" } else { "NOT CAUGHT" };
+        println!("{word:10}  {seconds:6.1} s  {}  by  {}", fault.name, fault.catcher.name());
+        if let Err(why) = verdict {
+            println!("{why}\n");
+            missed += 1;
+        }
+    }
+    println!("{} caught, {missed} not caught", chosen.len() - missed);
+    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where faults are planted.
+struct Place {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Place {
+    fn new(root: &Path) -> anyhow::Result<Place> {
+        let base = root.join("target/prove");
+        let place = Place { root: base.join("tree"), target: base.join("target") };
+        tree::mirror(root, &place.root)?;
+        Ok(place)
+    }
+
+    fn run(&self, catcher: Catcher) -> anyhow::Result<Outcome> {
+        match catcher {
+            Catcher::Gate(name) => {
+                let gate = Gate::find(name).with_context(|| format!("there is no gate {name}"))?;
+                gate.run(&self.root, Some(&self.target))
+            }
+            Catcher::Test { target, name } => {
+                let mut cargo = cargo(&self.root, Some(&self.target));
+                let ended = command::run(cargo.args(["test", "--release"]).args(target).arg(name), LIMIT)?;
+                Ok(match ended.success {
+                    true if verdicts(&ended.output, name).any(|verdict| verdict == "ok") => Outcome::Passed,
+                    true => Outcome::Skipped(format!("no test {name} was run:\n{}", ended.output)),
+                    false => Outcome::Failed(ended.output),
+                })
+            }
+        }
+    }
+
+    fn require_green(&self, catcher: Catcher) -> anyhow::Result<()> {
+        match self.run(catcher)? {
+            Outcome::Passed => Ok(()),
+            Outcome::Failed(why) => bail!("{} is red without any fault:\n{why}", catcher.name()),
+            Outcome::Skipped(why) => bail!("{} was skipped, which proves nothing: {why}", catcher.name()),
+        }
+    }
+
+    /// Plants, looks, restores. `Err` of the inner result says why the fault was not caught.
+    fn plant(&self, fault: &Fault) -> anyhow::Result<Result<(), String>> {
+        let mut saved = Vec::new();
+        for edit in fault.edits {
+            let file = self.root.join(edit.file());
+            saved.push((file.clone(), std::fs::read(&file).ok()));
+            edit.apply(&self.root).with_context(|| format!("the fault `{}` does not fit the tree", fault.name))?;
+        }
+        let outcome = self.run(fault.catcher);
+        for (file, bytes) in saved.into_iter().rev() {
+            match bytes {
+                Some(bytes) => std::fs::write(&file, bytes)?,
+                None => std::fs::remove_file(&file)?,
+            }
+        }
+        Ok(judge(fault, outcome?))
+    }
+}
+
+impl Edit {
+    /// The file that it changes.
+    pub(crate) fn file(&self) -> &'static str {
+        match self {
+            Edit::Replace { file, .. } | Edit::Create { file, .. } => file,
+        }
+    }
+
+    /// Changes the tree under `root`.
+    ///
+    /// # Errors
+    /// When the text to replace is not there exactly once, or the file to create is there.
+    pub(crate) fn apply(&self, root: &Path) -> anyhow::Result<()> {
+        let path = root.join(self.file());
+        match *self {
+            Edit::Replace { file, find, with } => {
+                let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
+                let count = text.matches(find).count();
+                ensure!(count == 1, "{file} has `{find}` {count} times; it must be there exactly once");
+                std::fs::write(&path, text.replacen(find, with, 1))?;
+            }
+            Edit::Create { file, line, lines } => {
+                ensure!(!path.exists(), "{file} exists");
+                std::fs::write(&path, format!("{line}\n").repeat(lines))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The verdicts that the test harness gives on tests whose path ends in `name`.
+fn verdicts<'o>(output: &'o str, name: &'o str) -> impl Iterator<Item = &'o str> {
+    let lines = output.lines().filter_map(|line| line.strip_prefix("test ")?.split_once(" ... "));
+    lines
+        .filter(move |(path, _)| path.split(" - ").next().is_some_and(|p| p.ends_with(name)))
+        .map(|(_, verdict)| verdict)
+}
+
+/// Whether a fault was caught for the right reason. Code that does not compile has tested nothing.
+fn judge(fault: &Fault, outcome: Outcome) -> Result<(), String> {
+    let output = match outcome {
+        Outcome::Failed(output) => output,
+        Outcome::Passed => return Err("it stayed green".to_owned()),
+        Outcome::Skipped(why) => return Err(format!("it was skipped: {why}")),
+    };
+    let is_lint = matches!(fault.catcher, Catcher::Gate("clippy" | "rustdoc"));
+    if !is_lint && output.contains("could not compile") {
+        return Err(format!("the planted code does not compile:\n{output}"));
+    }
+    if let Catcher::Test { name, .. } = fault.catcher
+        && !verdicts(&output, name).any(|verdict| verdict == "FAILED")
+    {
+        return Err(format!("it is red, but not in the test {name}:\n{output}"));
+    }
+    if !output.contains(fault.sign) {
+        return Err(format!("it is red, but does not say `{}`:\n{output}", fault.sign));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::GATES;
+
+    const TEST: Catcher = Catcher::Test { target: &[], name: "a_test" };
+
+    fn fault(catcher: Catcher, sign: &'static str) -> Fault {
+        Fault { name: "f", edits: &[], catcher, sign }
+    }
+
+    #[test]
+    fn only_red_for_the_right_reason_is_caught() {
+        let red = |text: &str| Outcome::Failed(text.to_owned());
+        let failed = "test tests::a_test ... FAILED\n\nassertion: wrong sum";
+        assert!(judge(&fault(TEST, ""), red(failed)).is_ok());
+        assert!(judge(&fault(TEST, "wrong sum"), red(failed)).is_ok());
+        assert!(judge(&fault(TEST, "wrong product"), red(failed)).is_err());
+        assert!(judge(&fault(TEST, ""), red("test tests::another ... FAILED")).is_err());
+        assert!(judge(&fault(TEST, ""), red("test tests::a_test ... ok\ntest tests::another ... FAILED")).is_err());
+        assert!(judge(&fault(TEST, ""), red("error: could not compile `x`")).is_err());
+        assert!(judge(&fault(TEST, ""), Outcome::Passed).is_err());
+        assert!(judge(&fault(TEST, ""), Outcome::Skipped(String::new())).is_err());
+        let lint = "error: unused variable\nerror: could not compile `x`";
+        assert!(judge(&fault(Catcher::Gate("clippy"), "unused variable"), red(lint)).is_ok());
+        assert!(judge(&fault(Catcher::Gate("tests"), "unused variable"), red(lint)).is_err());
+    }
+
+    #[test]
+    fn every_gate_has_a_fault_and_every_gate_named_exists() {
+        for gate in GATES {
+            assert!(
+                FAULTS.iter().any(|f| f.catcher == Catcher::Gate(gate.name)),
+                "no fault for the gate {}",
+                gate.name
+            );
+        }
+        for fault in FAULTS {
+            if let Catcher::Gate(name) = fault.catcher {
+                assert!(Gate::find(name).is_some(), "{}: there is no gate {name}", fault.name);
+                assert!(!fault.sign.is_empty(), "{}: say what the gate {name} must complain about", fault.name);
+            }
+        }
+        let mut names: Vec<&str> = FAULTS.iter().map(|f| f.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|w| w[0] != w[1]), "two faults of one name");
+    }
+
+    #[test]
+    fn every_fault_fits_the_tree() {
+        let root = crate::root();
+        for fault in FAULTS {
+            for edit in fault.edits {
+                // Later edits of a file are judged without the earlier ones: they must not depend on each other.
+                match *edit {
+                    Edit::Replace { file, find, with } => {
+                        let count = std::fs::read_to_string(root.join(file)).unwrap_or_default().matches(find).count();
+                        assert_eq!(count, 1, "`{}`: {file} has `{find}` {count} times; update FAULTS", fault.name);
+                        assert_ne!(find, with, "`{}` plants nothing", fault.name);
+                    }
+                    Edit::Create { file, .. } => assert!(!root.join(file).exists(), "`{}`: {file} exists", fault.name),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_edit_that_finds_its_text_twice_or_not_at_all_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("f"), "a b b").unwrap();
+        let replace = |find| Edit::Replace { file: "f", find, with: "x" }.apply(folder.path());
+        assert!(replace("b").is_err() && replace("c").is_err());
+        replace("a").unwrap();
+        assert_eq!(std::fs::read(folder.path().join("f")).unwrap(), b"x b b");
+        let create = Edit::Create { file: "g", line: "y", lines: 2 };
+        create.apply(folder.path()).unwrap();
+        assert_eq!(std::fs::read(folder.path().join("g")).unwrap(), b"y\ny\n");
+        assert!(create.apply(folder.path()).is_err());
+    }
+}
