@@ -3,9 +3,9 @@
 use std::marker::PhantomData;
 
 use super::bytes::{Bytes, Portable};
-#[cfg(target_arch = "x86_64")]
-use super::x86;
 use super::{Block, Form, Job, Packed, join};
+#[cfg(target_arch = "x86_64")]
+use super::{tile, x86};
 use crate::q8::Codes;
 
 /// Evaluates `job` into `[positions, rows]`.
@@ -14,7 +14,13 @@ pub(super) fn run<F: Packed>(job: &Job<'_>, out: &mut [f32]) {
     {
         if let Some(s) = x86::Vnni::new(job.isa) {
             // SAFETY: `s` proves the features.
-            return unsafe { vnni::<F>(s, job, out) };
+            return unsafe {
+                if job.codes.positions < tile::MIN_POSITIONS {
+                    vnni::<F>(s, job, out)
+                } else {
+                    tile::run::<F>(s, job, out)
+                }
+            };
         }
         if let Some(s) = x86::Avx2::new(job.isa) {
             // SAFETY: `s` proves the features.
