@@ -159,7 +159,9 @@ fn all_instruction_sets_give_the_same_bits() {
     let mut random = Random(3);
     for entry in PACKED {
         for fill in FILLS {
-            for (rows, blocks, positions) in [(1, 1, 1), (5, 4, 1), (16, 3, 8), (17, 5, 9), (33, 9, 2), (15, 2, 21)] {
+            for (rows, blocks, positions) in
+                [(1, 1, 1), (5, 4, 1), (16, 3, 8), (17, 5, 9), (33, 9, 2), (15, 2, 21), (6, 19, 1), (9, 8, 1)]
+            {
                 let cols = blocks * entry.shape.block;
                 let bytes = weights(entry.tensor_type, rows, cols, fill, &mut random);
                 let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
