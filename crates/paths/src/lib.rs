@@ -18,6 +18,7 @@ mod test_values;
 #[cfg(test)]
 mod tests;
 
+pub use fused_q8k::FusedQ8k;
 use simd::Isa;
 pub use standalone::Standalone;
 use twinpath_engine::Numerics;
@@ -39,7 +40,10 @@ pub struct PathEntry {
 }
 
 /// Every path, the reference first.
-pub const PATHS: &[PathEntry] = &[PathEntry { name: standalone::NAME, new: |isa| Box::new(Standalone::with_isa(isa)) }];
+pub const PATHS: &[PathEntry] = &[
+    PathEntry { name: standalone::NAME, new: |isa| Box::new(Standalone::with_isa(isa)) },
+    PathEntry { name: fused_q8k::NAME, new: |isa| Box::new(FusedQ8k::with_isa(isa)) },
+];
 
 /// The path with this name, on the widest instruction set of this processor.
 pub fn path(name: &str) -> Option<Box<dyn Path>> {

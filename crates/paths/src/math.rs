@@ -1,8 +1,8 @@
 //! Elementary functions as fixed sequences of f32 operations, so that their bits are the same everywhere.
 
 /// The largest error of [`exp`] over all inputs, in units of the last place of the exact result (of the smallest subnormal
-/// below it).
-pub const MAX_EXP_ERROR_ULPS: f64 = 1.5;
+/// below it). 0.94 was found over every float from 2⁻³¹ to where exp saturates, both signs.
+pub const MAX_EXP_ERROR_ULPS: f64 = 1.0;
 
 /// Above `ln(f32::MAX)`, where exp is infinite.
 const EXP_HIGH: f32 = 89.0;

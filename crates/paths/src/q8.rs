@@ -124,17 +124,14 @@ impl Codes {
         if positions == 0 || blocks == 0 {
             return codes;
         }
-        let part = |(b, ((q, d), sums)): (usize, ((&mut [i8], &mut [f32]), &mut [i16]))| {
-            code_block(shape, x, cols, b, q, d, sums);
-        };
         let q = codes.q.chunks_mut(positions * shape.block);
         let d = codes.d.chunks_mut(positions);
         let sums = codes.sums.chunks_mut(positions * shape.sums());
-        let parts = q.zip(d).zip(sums).enumerate();
+        let parts = q.zip(d).zip(sums).enumerate().map(|(b, ((q, d), sums))| Part { b, q, d, sums });
         if positions * cols < SERIAL_VALUES {
-            parts.for_each(part);
+            parts.for_each(|part| part.code(shape, x, cols));
         } else {
-            parts.collect::<Vec<_>>().into_par_iter().for_each(part);
+            parts.collect::<Vec<_>>().into_par_iter().for_each(|part| part.code(shape, x, cols));
         }
         codes
     }
@@ -143,14 +140,23 @@ impl Codes {
 /// Below this many values, threads cost more than they save.
 const SERIAL_VALUES: usize = 1 << 15;
 
-/// Codes block `b` of every position.
-fn code_block(shape: Shape, x: &[f32], cols: usize, b: usize, q: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
-    let rows = x.chunks_exact(cols).zip(q.chunks_exact_mut(shape.block));
-    for ((row, q), (d, sums)) in rows.zip(d.iter_mut().zip(sums.chunks_exact_mut(shape.sums()))) {
-        let x = &row[b * shape.block..(b + 1) * shape.block];
-        *d = if shape.block == Q8_K_BLOCK { quantise_q8_k(x, q) } else { quantise_q8_0(x, q) };
-        for (sum, q) in sums.iter_mut().zip(q.chunks_exact(shape.group)) {
-            *sum = q.iter().fold(0, |sum, q| sum.wrapping_add(i16::from(*q)));
+/// Block `b` of every position.
+struct Part<'a> {
+    b: usize,
+    q: &'a mut [i8],
+    d: &'a mut [f32],
+    sums: &'a mut [i16],
+}
+
+impl Part<'_> {
+    fn code(self, shape: Shape, x: &[f32], cols: usize) {
+        let rows = x.chunks_exact(cols).zip(self.q.chunks_exact_mut(shape.block));
+        for ((row, q), (d, sums)) in rows.zip(self.d.iter_mut().zip(self.sums.chunks_exact_mut(shape.sums()))) {
+            let x = &row[self.b * shape.block..(self.b + 1) * shape.block];
+            *d = if shape.block == Q8_K_BLOCK { quantise_q8_k(x, q) } else { quantise_q8_0(x, q) };
+            for (sum, q) in sums.iter_mut().zip(q.chunks_exact(shape.group)) {
+                *sum = q.iter().fold(0, |sum, q| sum.wrapping_add(i16::from(*q)));
+            }
         }
     }
 }

@@ -136,3 +136,39 @@ fn dots(isa: Isa, weight: Matrix<'_>, x: &Tensor<f32>, y: &mut [f32]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use twinpath_formats::quant::FORMATS;
+
+    use super::*;
+    use crate::test_values::{Random, blocks};
+
+    #[test]
+    fn linear_is_within_its_bound_for_every_format() {
+        let mut random = Random::new(30);
+        for f in FORMATS {
+            for cols in [f.block_len(), 512, 1280] {
+                let (rows, positions) = (11, 5);
+                let bytes = blocks(f.tensor_type(), rows * (cols / f.block_len()), &mut random);
+                let weight = Matrix::new(f.tensor_type(), rows, cols, &bytes).unwrap();
+                let (x, bias) = (random.tensor(positions, cols), random.values(rows));
+                let found = linear(Isa::detect(), weight, Some(&bias), &x);
+                // One rounding of the weight, one per 16 products, four of the tree, one of the bias (Higham 2002, §3.1).
+                let roundings = (1 + cols.div_ceil(16) + 4 + 1) as f64 / (1 << 24) as f64;
+                let gamma = roundings / (1.0 - roundings);
+                let mut w = vec![0.0; cols];
+                for i in 0..rows {
+                    weight.decode_row(i, &mut w);
+                    for t in 0..positions {
+                        let terms = || w.iter().zip(x.row(t)).map(|(w, x)| w * f64::from(*x));
+                        let expected = terms().sum::<f64>() + f64::from(bias[i]);
+                        let bound = gamma * (terms().map(f64::abs).sum::<f64>() + f64::from(bias[i]).abs());
+                        let error = (f64::from(found.row(t)[i]) - expected).abs();
+                        assert!(error <= bound, "{} row {i} position {t}: {error:e} above {bound:e}", f.name());
+                    }
+                }
+            }
+        }
+    }
+}

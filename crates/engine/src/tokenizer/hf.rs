@@ -7,14 +7,14 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use tokenizers::AddedToken;
 
 use super::Tokenizer;
 use super::error::TokenizerError;
 use super::hf_config::{Config, special_ids};
-use super::parts::{self, Parts};
+use super::parts::{self, Entries, Parts};
 use super::pieces::Style;
 use super::spec::split_merge;
 
@@ -73,12 +73,12 @@ pub(super) struct Added {
 
 /// Entries in file order, duplicates and all: a map would keep the last of two ids.
 #[derive(Default)]
-struct Vocab(Vec<(String, u32)>);
+struct Vocab(Entries);
 
 impl<'de> Deserialize<'de> for Vocab {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Vocab, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
+        struct Layout;
+        impl<'de> Visitor<'de> for Layout {
             type Value = Vocab;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,8 +92,14 @@ impl<'de> Deserialize<'de> for Vocab {
                 }
                 Ok(Vocab(entries))
             }
+
+            /// Unigram's layout, which `Model::check` refuses by its name.
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vocab, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Vocab::default())
+            }
         }
-        deserializer.deserialize_map(Entries)
+        deserializer.deserialize_any(Layout)
     }
 }
 
@@ -173,10 +179,7 @@ impl Model {
 }
 
 /// Puts the added tokens into the vocabulary under the ids that the file states.
-fn join(
-    mut vocab: Vec<(String, u32)>,
-    added: Vec<Added>,
-) -> Result<(Vec<(String, u32)>, Vec<AddedToken>), TokenizerError> {
+fn join(mut vocab: Entries, added: Vec<Added>) -> Result<(Entries, Vec<AddedToken>), TokenizerError> {
     let known: HashMap<String, u32> = vocab.iter().cloned().collect();
     let mut tokens = Vec::with_capacity(added.len());
     for Added { id, token } in added {

@@ -17,10 +17,13 @@ pub(super) const MAX_TOKEN_BYTES: usize = 4096;
 /// Most special and user-defined tokens: the library searches for all of them in every text.
 pub(super) const MAX_ADDED: usize = 1 << 16;
 
+/// Token texts with their ids.
+pub(super) type Entries = Vec<(String, u32)>;
+
 /// What a tokenizer is made of.
 pub(super) struct Parts {
     /// Texts and ids, ids unique, holes allowed.
-    pub(super) vocab: Vec<(String, u32)>,
+    pub(super) vocab: Entries,
     /// Left and right parts, best first.
     pub(super) merges: Merges,
     /// Tokens recognised in the text before all else; their texts are in `vocab`.

@@ -101,3 +101,39 @@ impl Pre {
         Ok(Sequence::new(steps).into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+
+    const WORDS: &str = include_str!("../../../../testdata/tokenizers/pre_splits.json");
+
+    #[test]
+    fn every_rule_cuts_words_where_oniguruma_does() {
+        let reference: BTreeMap<String, Vec<Vec<String>>> = serde_json::from_str(WORDS).unwrap();
+        let names: BTreeMap<&str, &Pre> = PRES.iter().map(|pre| (pre.names[0], pre)).collect();
+        assert!(reference.keys().eq(names.keys()), "a rule without reference words, or words without a rule");
+        for (name, cuts) in reference {
+            let rule = names[name.as_str()].pre_tokenizer().unwrap();
+            for words in cuts {
+                let text = words.concat();
+                let mut cut = PreTokenizedString::from(text.as_str());
+                rule.pre_tokenize(&mut cut).unwrap();
+                let splits = cut.get_splits(OffsetReferential::Original, OffsetType::Byte);
+                let found: Vec<&str> = splits.iter().map(|(_, (a, b), _)| &text[*a..*b]).collect();
+                assert_eq!(found, words, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_rules_share_a_name() {
+        let mut names: Vec<&str> = PRES.iter().flat_map(|pre| pre.names).copied().collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}

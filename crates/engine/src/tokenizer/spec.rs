@@ -6,7 +6,7 @@ use tokenizers::normalizers::{Prepend, Replace, Sequence};
 
 use super::Tokenizer;
 use super::error::TokenizerError;
-use super::parts::{self, Parts};
+use super::parts::{self, Entries, Parts};
 use super::pieces::Style;
 use super::pre::Pre;
 use super::spm;
@@ -204,7 +204,7 @@ impl TokenizerSpec {
     }
 
     /// All tokens but the unused ones.
-    fn used(&self, types: &[i32]) -> Vec<(String, u32)> {
+    fn used(&self, types: &[i32]) -> Entries {
         let all = self.tokens.iter().cloned().zip(0u32..);
         all.zip(types).filter(|(_, kind)| **kind != UNUSED).map(|(token, _)| token).collect()
     }

@@ -1,5 +1,6 @@
 //! Fixtures under testdata/tokenizers.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "fixtures are trusted")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

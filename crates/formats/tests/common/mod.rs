@@ -9,18 +9,18 @@ use twinpath_formats::gguf::{self, Array, Metadata, Value};
 use twinpath_formats::{Fault, FormatError, TensorPlan, TensorType, apr};
 
 /// A file of the repository's `zoo`.
-pub fn zoo(name: &str) -> PathBuf {
+pub(crate) fn zoo(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../zoo").join(name)
 }
 
 /// Bytes for tensor `i`, different for each tensor and position, with no infinite or NaN scale or value: every
 /// 16-bit word stays below 0x3c00, so neither an f16 nor the upper half of an f32 has its exponent full.
-pub fn fill_bytes(i: usize, len: usize) -> Vec<u8> {
+pub(crate) fn fill_bytes(i: usize, len: usize) -> Vec<u8> {
     (0..len).map(|j| ((i * 31 + j * 7) % 0x3b) as u8).collect()
 }
 
 /// Fills planned tensors with [`fill_bytes`].
-pub fn fill(plans: &[TensorPlan]) -> impl FnMut(usize, &mut dyn Write) -> Result<(), FormatError> {
+pub(crate) fn fill(plans: &[TensorPlan]) -> impl FnMut(usize, &mut dyn Write) -> Result<(), FormatError> {
     let lens: Vec<usize> = plans.iter().map(plan_len).collect();
     move |i, out| {
         out.write_all(&fill_bytes(i, lens[i])).unwrap();
@@ -29,12 +29,12 @@ pub fn fill(plans: &[TensorPlan]) -> impl FnMut(usize, &mut dyn Write) -> Result
 }
 
 /// Bytes of a planned tensor.
-pub fn plan_len(plan: &TensorPlan) -> usize {
+pub(crate) fn plan_len(plan: &TensorPlan) -> usize {
     plan.tensor_type.bytes_of(plan.shape.iter().product::<usize>() as u64).unwrap() as usize
 }
 
 /// Metadata with every value type, nested arrays, and floats that JSON cannot hold.
-pub fn every_type() -> Metadata {
+pub(crate) fn every_type() -> Metadata {
     let mut m = Metadata::default();
     m.set("general.architecture", Value::String("llama".into()));
     m.set("a.u8", Value::U8(255));
@@ -71,7 +71,7 @@ pub fn every_type() -> Metadata {
 }
 
 /// Tensors of a Llama model with one layer; the last one ends at a multiple of 64.
-pub fn llama_plans() -> Vec<TensorPlan> {
+pub(crate) fn llama_plans() -> Vec<TensorPlan> {
     vec![
         TensorPlan::new("token_embd.weight", TensorType::Q4K, &[2, 256]),
         TensorPlan::new("output.weight", TensorType::Q6K, &[2, 256]),
@@ -84,12 +84,12 @@ pub fn llama_plans() -> Vec<TensorPlan> {
 }
 
 /// A small GGUF model with the given metadata.
-pub fn gguf_bytes(metadata: &Metadata, plans: &[TensorPlan]) -> Vec<u8> {
+pub(crate) fn gguf_bytes(metadata: &Metadata, plans: &[TensorPlan]) -> Vec<u8> {
     gguf::to_bytes(metadata, plans, &mut fill(plans)).unwrap()
 }
 
 /// Metadata of a complete `.apr` file.
-pub fn apr_metadata() -> Map<String, Json> {
+pub(crate) fn apr_metadata() -> Map<String, Json> {
     let map = json!({
         "model_type": "qwen2", "architecture": "qwen2", "hidden_size": 4, "num_layers": 1, "num_heads": 1,
         "num_kv_heads": 1, "vocab_size": 2, "intermediate_size": 8, "max_position_embeddings": 16,
@@ -100,7 +100,7 @@ pub fn apr_metadata() -> Map<String, Json> {
 }
 
 /// Tensors of a small `.apr` model, not in the order of their names.
-pub fn apr_plans() -> Vec<TensorPlan> {
+pub(crate) fn apr_plans() -> Vec<TensorPlan> {
     vec![
         TensorPlan::new("model.norm.weight", TensorType::F32, &[4]),
         TensorPlan::new("lm_head.weight", TensorType::F16, &[2, 4]),
@@ -109,12 +109,12 @@ pub fn apr_plans() -> Vec<TensorPlan> {
 }
 
 /// A small `.apr` model.
-pub fn apr_bytes(metadata: &Map<String, Json>, plans: &[TensorPlan]) -> Vec<u8> {
+pub(crate) fn apr_bytes(metadata: &Map<String, Json>, plans: &[TensorPlan]) -> Vec<u8> {
     apr::to_bytes(metadata, plans, &mut fill(plans)).unwrap()
 }
 
 /// Recomputes header checksum and footer, so that a test reaches the check behind them.
-pub fn reseal(apr: &mut [u8]) {
+pub(crate) fn reseal(apr: &mut [u8]) {
     let header: Vec<u8> = apr[..40].iter().chain(&apr[44..64]).copied().collect();
     let crc = crc32(&header);
     apr[40..44].copy_from_slice(&crc.to_le_bytes());
@@ -124,14 +124,14 @@ pub fn reseal(apr: &mut [u8]) {
 }
 
 /// CRC-32 bit by bit, from its definition: independent of the crate that the readers use.
-pub fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
     })
 }
 
 /// A safetensors file from its header's JSON and data.
-pub fn safetensors_bytes(header: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn safetensors_bytes(header: &str, data: &[u8]) -> Vec<u8> {
     let mut out = (header.len() as u64).to_le_bytes().to_vec();
     out.extend(header.as_bytes());
     out.extend(data);
@@ -139,6 +139,6 @@ pub fn safetensors_bytes(header: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// The fault of a refusal; panics where there is none.
-pub fn fault<T>(result: Result<T, FormatError>) -> Fault {
+pub(crate) fn fault<T>(result: Result<T, FormatError>) -> Fault {
     result.err().expect("must be refused").fault
 }

@@ -2,39 +2,54 @@
 
 use super::f16_at;
 
+/// The four planes of 32 values that a half block of 128 has under its 32 bytes of bit pairs: value `32 j + l` is
+/// `value(j, l)`. `j` is a constant wherever it is called, and so is every shift made of it.
 #[inline(always)]
-pub(super) fn q2_k(block: &[u8; 84], out: &mut [f32; 256]) {
-    let (d, dmin) = (f16_at(block, 80), f16_at(block, 82));
-    for group in 0..16 {
-        let (codes, shift) = pairs(group);
-        let scale = d * f32::from(block[group] & 15);
-        let min = dmin * f32::from(block[group] >> 4);
-        for l in 0..16 {
-            out[16 * group + l] = scale * f32::from(block[16 + codes + l] >> shift & 3) - min;
-        }
+fn planes(l: std::ops::Range<usize>, out: &mut [f32], value: impl Fn(usize, usize) -> f32) {
+    for l in l {
+        out[l] = value(0, l);
+        out[32 + l] = value(1, l);
+        out[64 + l] = value(2, l);
+        out[96 + l] = value(3, l);
     }
 }
 
-/// Where the 2-bit codes of a group of 16 are: their first byte and their shift.
 #[inline(always)]
-fn pairs(group: usize) -> (usize, usize) {
-    (group / 8 * 32 + group % 2 * 16, group % 8 / 2 * 2)
+pub(super) fn q2_k(block: &[u8; 84], out: &mut [f32; 256]) {
+    let (d, dmin) = (f16_at(block, 80), f16_at(block, 82));
+    for (half, out) in out.as_chunks_mut::<128>().0.iter_mut().enumerate() {
+        let (scales, codes) = (&block[8 * half..8 * half + 8], &block[16 + 32 * half..48 + 32 * half]);
+        for odd in 0..2 {
+            let scale: [f32; 4] = std::array::from_fn(|j| d * f32::from(scales[2 * j + odd] & 15));
+            let min: [f32; 4] = std::array::from_fn(|j| dmin * f32::from(scales[2 * j + odd] >> 4));
+            planes(16 * odd..16 * odd + 16, out, |j, l| scale[j] * f32::from(codes[l] >> (2 * j) & 3) - min[j]);
+        }
+    }
 }
 
 #[inline(always)]
 pub(super) fn q3_k(block: &[u8; 110], out: &mut [f32; 256]) {
     let d = f16_at(block, 108);
-    for group in 0..16 {
-        let low = block[96 + group % 8] >> (group / 8 * 4) & 15;
-        let high = block[104 + group % 4] >> (group / 4 * 2) & 3;
-        let scale = d * (f32::from(low | high << 4) - 32.0);
-        let (codes, shift) = pairs(group);
-        for l in 0..16 {
-            let third = block[group % 2 * 16 + l] >> (group / 2) & 1;
-            let q = block[32 + codes + l] >> shift & 3 | third << 2;
-            out[16 * group + l] = scale * (f32::from(q) - 4.0);
+    let third = &block[..32];
+    for (half, out) in out.as_chunks_mut::<128>().0.iter_mut().enumerate() {
+        let codes = &block[32 + 32 * half..64 + 32 * half];
+        for odd in 0..2 {
+            let scale: [f32; 4] =
+                std::array::from_fn(|j| d * (f32::from(q3_scale(block, 8 * half + 2 * j + odd)) - 32.0));
+            planes(16 * odd..16 * odd + 16, out, |j, l| {
+                let q = codes[l] >> (2 * j) & 3 | (third[l] >> (4 * half) >> j & 1) << 2;
+                scale[j] * (f32::from(q) - 4.0)
+            });
         }
     }
+}
+
+/// The 6-bit scale of a group of 16 of Q3_K.
+#[inline(always)]
+fn q3_scale(block: &[u8; 110], group: usize) -> u8 {
+    let low = block[96 + group % 8] >> (group / 8 * 4) & 15;
+    let high = block[104 + group % 4] >> (group / 4 * 2) & 3;
+    low | high << 4
 }
 
 /// Scale and minimum of each group of 32, for Q4_K and Q5_K alike.
@@ -79,13 +94,15 @@ pub(super) fn q5_k(block: &[u8; 176], out: &mut [f32; 256]) {
 #[inline(always)]
 pub(super) fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
     let d = f16_at(block, 208);
-    for group in 0..16 {
-        let (half, j, odd) = (group / 8, group % 8 / 2, group % 2 * 16);
-        let scale = d * f32::from(block[192 + group].cast_signed());
-        for l in 0..16 {
-            let low = block[64 * half + 32 * (j % 2) + odd + l] >> (j / 2 * 4) & 15;
-            let high = block[128 + 32 * half + odd + l] >> (2 * j) & 3;
-            out[16 * group + l] = scale * (f32::from(low | high << 4) - 32.0);
+    for (half, out) in out.as_chunks_mut::<128>().0.iter_mut().enumerate() {
+        let (low, high) = (&block[64 * half..64 * half + 64], &block[128 + 32 * half..160 + 32 * half]);
+        let scales = &block[192 + 8 * half..200 + 8 * half];
+        for odd in 0..2 {
+            let scale: [f32; 4] = std::array::from_fn(|j| d * f32::from(scales[2 * j + odd].cast_signed()));
+            planes(16 * odd..16 * odd + 16, out, |j, l| {
+                let q = low[32 * (j % 2) + l] >> (4 * (j / 2)) & 15 | (high[l] >> (2 * j) & 3) << 4;
+                scale[j] * (f32::from(q) - 32.0)
+            });
         }
     }
 }

@@ -25,6 +25,11 @@ pub(crate) trait Bytes: Copy {
     fn or_where(self, a: Self::V, set: u32, byte: u8) -> Self::V;
     /// `table[v]` in each byte, for bytes below 16.
     fn lookup(self, table: &[u8; 16], v: Self::V) -> Self::V;
+    /// `(byte - minus) * times` of 16 i8, packed little-endian, to i16. (In registers throughout: a vector load of what
+    /// single bytes have just been stored to waits for all of them.)
+    fn widen(self, bytes: [u64; 2], minus: i16, times: i16, to: &mut [i16; 16]);
+    /// An f16, widened exactly.
+    fn half(self, bits: u16) -> f32;
     /// The exact `(p, m)` of one block of `F`.
     fn integers<F: Packed>(self, block: &Block, q: &[i8], sums: &[i16]) -> (i32, i32);
 }
@@ -62,11 +67,27 @@ impl Bytes for Portable {
     }
     #[inline(always)]
     fn or_where(self, a: [u8; 32], set: u32, byte: u8) -> [u8; 32] {
-        std::array::from_fn(|i| a[i] | byte * (set >> i & 1) as u8)
+        std::array::from_fn(|i| a[i] | (byte * (set >> i & 1) as u8))
     }
     #[inline(always)]
     fn lookup(self, table: &[u8; 16], v: [u8; 32]) -> [u8; 32] {
         v.map(|v| table[usize::from(v)])
+    }
+    #[inline(always)]
+    fn widen(self, bytes: [u64; 2], minus: i16, times: i16, to: &mut [i16; 16]) {
+        for (i, to) in to.iter_mut().enumerate() {
+            let byte = bytes[i / 8].to_le_bytes()[i % 8].cast_signed();
+            *to = (i16::from(byte).wrapping_sub(minus)).wrapping_mul(times);
+        }
+    }
+    /// The exponent and fraction, moved into an f32's place, are the value times 2^-112 (subnormals included); infinity and
+    /// NaN keep their all-ones exponent.
+    #[inline(always)]
+    fn half(self, bits: u16) -> f32 {
+        let magnitude = (u32::from(bits) & 0x7fff) << 13;
+        let finite = (f32::from_bits(magnitude) * f32::from_bits(0x7780_0000)).to_bits();
+        let magnitude = if magnitude >= 0x0f80_0000 { magnitude | 0x7f80_0000 } else { finite };
+        f32::from_bits(magnitude | (u32::from(bits) & 0x8000) << 16)
     }
     /// Wrapping operations, because none can overflow (see the module above) and checks would keep the loops from being
     /// vectorised.

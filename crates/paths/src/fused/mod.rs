@@ -43,7 +43,7 @@ use twinpath_formats::{Matrix, TensorType};
 
 use self::bytes::Bytes;
 use crate::q8::{Codes, Shape};
-use crate::simd::Isa;
+use crate::simd::{Isa, Level};
 
 /// What a format makes of the two integers, per block of scale `d` and minimum `dm`, with `a` the activations' scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub(crate) trait Packed: Sync + 'static {
     fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block);
 
     /// `d` and `dm` of one block; `dm` is 0 where the format has none.
-    fn factors(bytes: &[u8]) -> (f32, f32);
+    fn factors<S: Bytes>(s: S, bytes: &[u8]) -> (f32, f32);
 }
 
 /// One block of weights, read. The `mn` of an offset format is the offset times `sc`.
@@ -128,7 +128,7 @@ pub(crate) struct Entry {
     pub(crate) run: fn(&Job<'_>, &mut [f32]),
     /// The exact `(p, m)` of one block, by portable code, for tests.
     #[cfg(test)]
-    integers: fn(&[u8], &[i8], &[i16]) -> (i32, i32),
+    integers: Integers,
     #[cfg(test)]
     codes: fn(&[u8]) -> Vec<u8>,
     #[cfg(test)]
@@ -138,6 +138,10 @@ pub(crate) struct Entry {
     #[cfg(test)]
     top: u8,
 }
+
+/// The exact `(p, m)` of a packed block, the codes and the sums it meets.
+#[cfg(test)]
+type Integers = fn(&[u8], &[i8], &[i16]) -> (i32, i32);
 
 /// The entry of one format.
 const fn entry<F: Packed>() -> Entry {
@@ -150,7 +154,7 @@ const fn entry<F: Packed>() -> Entry {
         #[cfg(test)]
         codes: row::codes_of::<F>,
         #[cfg(test)]
-        factors: F::factors,
+        factors: row::factors_of::<F>,
         #[cfg(test)]
         form: F::FORM,
         #[cfg(test)]
@@ -176,7 +180,9 @@ pub(crate) const PACKED: &[Entry] = &[
 
 fn run<F: Packed>(job: &Job<'_>, out: &mut [f32]) {
     debug_assert_eq!(job.codes.shape, F::SHAPE);
-    row::run::<F>(job, out);
+    if !out.is_empty() {
+        row::run::<F>(job, out);
+    }
 }
 
 /// The value of an output from its two sums, in the format's form.
@@ -189,23 +195,31 @@ fn join(form: Form, acc: f32, accm: f32) -> f32 {
     }
 }
 
-/// The f16 at byte `at`, widened exactly.
-///
-/// Its exponent and fraction, moved into an f32's place, are the value times 2^-112 (subnormals included); infinity and
-/// NaN keep their all-ones exponent.
+/// The u16 at byte `at`.
 #[inline(always)]
-fn f16_at(bytes: &[u8], at: usize) -> f32 {
-    let half = u32::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
-    let magnitude = (half & 0x7fff) << 13;
-    let finite = (f32::from_bits(magnitude) * f32::from_bits(0x7780_0000)).to_bits();
-    let magnitude = if magnitude >= 0x0f80_0000 { magnitude | 0x7f80_0000 } else { finite };
-    f32::from_bits(magnitude | (half & 0x8000) << 16)
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(*array(bytes, at))
+}
+
+/// The u64 at byte `at`.
+#[inline(always)]
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(*array(bytes, at))
 }
 
 /// `N` bytes from byte `at`, as an array whose length the compiler knows.
 #[inline(always)]
 fn array<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
     bytes[at..at + N].first_chunk().expect("the range has N bytes")
+}
+
+/// The kernels that run on `isa`, for records.
+pub(crate) fn kernel_name(isa: Isa) -> &'static str {
+    match isa.level() {
+        // Without VNNI, AVX-512 has nothing for integer products that AVX2 lacks.
+        Level::Avx512 => Level::Avx2.name(),
+        level => level.name(),
+    }
 }
 
 /// The entry that multiplies `tensor_type`; none for plain floats.

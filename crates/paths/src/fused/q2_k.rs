@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Bytes, Form, Packed, array, f16_at};
+use super::{Block, Bytes, Form, Packed, array, u16_at, u64_at};
 use crate::q8::{Q8_K_BLOCK, Shape};
 
 /// 16 of scale (low nibble) and minimum (high nibble), 64 of codes, d, dmin (f16). Value `32 j + l` of each half of 128
@@ -25,14 +25,16 @@ impl Packed for Q2K {
             s.store(s.bits::<4>(q, 3), block.codes_mut(4 * half + 2));
             s.store(s.bits::<6>(q, 3), block.codes_mut(4 * half + 3));
         }
-        for (g, packed) in array::<16>(bytes, 0).iter().enumerate() {
-            block.scales[g] = i16::from(packed & 15);
-            block.mins[g] = i16::from(packed >> 4);
-        }
+        let packed = [u64_at(bytes, 0), u64_at(bytes, 8)];
+        s.widen(packed.map(|p| p & NIBBLES), 0, 1, &mut block.scales);
+        s.widen(packed.map(|p| p >> 4 & NIBBLES), 0, 1, &mut block.mins);
     }
 
     #[inline(always)]
-    fn factors(bytes: &[u8]) -> (f32, f32) {
-        (f16_at(bytes, 80), f16_at(bytes, 82))
+    fn factors<S: Bytes>(s: S, bytes: &[u8]) -> (f32, f32) {
+        (s.half(u16_at(bytes, 80)), s.half(u16_at(bytes, 82)))
     }
 }
+
+/// The low nibble of each byte.
+const NIBBLES: u64 = 0x0f0f_0f0f_0f0f_0f0f;

@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Bytes, Form, Packed, array, f16_at};
+use super::{Block, Bytes, Form, Packed, array, u16_at};
 use crate::q8::{Q8_K_BLOCK, Shape};
 
 /// 32 of third bits, 64 of low bit pairs, 12 of scales, d (f16). Low bits as in Q2_K; the third bit of value `i` is bit
@@ -29,17 +29,29 @@ impl Packed for Q3K {
         s.store(s.or_shifted::<2>(s.bits::<2>(low, 3), s.bits::<5>(third, 1)), block.codes_mut(5));
         s.store(s.or_shifted::<2>(s.bits::<4>(low, 3), s.bits::<6>(third, 1)), block.codes_mut(6));
         s.store(s.or_shifted::<2>(s.bits::<6>(low, 3), s.bits::<7>(third, 1)), block.codes_mut(7));
-        let scales: &[u8; 12] = array(bytes, 96);
-        for g in 0..16 {
-            let low = scales[g % 8] >> (4 * (g / 8)) & 15;
-            let scale = low | (scales[8 + g % 4] >> (2 * (g / 4)) & 3) << 4;
-            block.scales[g] = i16::from(scale) - 32;
-            block.mins[g] = 4 * block.scales[g];
-        }
+        let scales = scales(array(bytes, 96));
+        s.widen(scales, 32, 1, &mut block.scales);
+        s.widen(scales, 32, 4, &mut block.mins);
     }
 
     #[inline(always)]
-    fn factors(bytes: &[u8]) -> (f32, f32) {
-        (f16_at(bytes, 108), 0.0)
+    fn factors<S: Bytes>(s: S, bytes: &[u8]) -> (f32, f32) {
+        (s.half(u16_at(bytes, 108)), 0.0)
     }
+}
+
+/// The sixteen 6-bit scales in 12 bytes, one per byte: bytes 0..8 hold the low nibbles of the first eight and, above them,
+/// of the last eight; byte `8 + j` holds the upper bit pairs of scales `j`, `j + 4`, `j + 8` and `j + 12`.
+#[inline(always)]
+fn scales(packed: &[u8; 12]) -> [u64; 2] {
+    let words = packed.as_chunks::<4>().0;
+    let [a, b, c] = [0, 1, 2].map(|i| u32::from_le_bytes(words[i]));
+    let (nibbles, pairs) = (0x0f0f_0f0f, 0x3030_3030);
+    let words = [
+        a & nibbles | c << 4 & pairs,
+        b & nibbles | c << 2 & pairs,
+        a >> 4 & nibbles | c & pairs,
+        b >> 4 & nibbles | c >> 2 & pairs,
+    ];
+    [0, 2].map(|i| u64::from(words[i]) | u64::from(words[i + 1]) << 32)
 }

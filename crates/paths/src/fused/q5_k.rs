@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Bytes, Form, Packed, array, f16_at, q4_k::scales_and_mins};
+use super::{Block, Bytes, Form, Packed, array, q4_k::scales_and_mins, u16_at};
 use crate::q8::{Q8_K_BLOCK, Shape};
 
 /// d, dmin (f16), 12 of scales and minimums, 32 of fifth bits, 128 of codes as in Q4_K. The fifth bit of value `i` is bit
@@ -31,11 +31,11 @@ impl Packed for Q5K {
         let q = s.load(array(bytes, 144));
         s.store(s.or_shifted::<4>(s.bits::<0>(q, 15), s.bits::<6>(fifth, 1)), block.codes_mut(6));
         s.store(s.or_shifted::<4>(s.bits::<4>(q, 15), s.bits::<7>(fifth, 1)), block.codes_mut(7));
-        scales_and_mins(array(bytes, 4), block);
+        scales_and_mins(s, array(bytes, 4), block);
     }
 
     #[inline(always)]
-    fn factors(bytes: &[u8]) -> (f32, f32) {
-        (f16_at(bytes, 0), f16_at(bytes, 2))
+    fn factors<S: Bytes>(s: S, bytes: &[u8]) -> (f32, f32) {
+        (s.half(u16_at(bytes, 0)), s.half(u16_at(bytes, 2)))
     }
 }

@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Bytes, Form, Packed, array, f16_at};
+use super::{Block, Bytes, Form, Packed, array, u16_at, u64_at};
 use crate::q8::{Q8_K_BLOCK, Shape};
 
 /// 128 of low nibbles, 64 of upper bit pairs, 16 of i8 scales, d (f16). In each half of 128 values, value `32 j + l` has
@@ -19,21 +19,21 @@ impl Packed for Q6K {
     #[inline(always)]
     fn unpack<S: Bytes>(s: S, bytes: &[u8], block: &mut Block) {
         for half in 0..2 {
-            let [low0, low1] = [0, 32].map(|at| s.load(array(bytes, 64 * half + at)));
+            let low0 = s.load(array(bytes, 64 * half));
+            let low1 = s.load(array(bytes, 64 * half + 32));
             let high = s.load(array(bytes, 128 + 32 * half));
             s.store(s.or_shifted::<4>(s.bits::<0>(low0, 15), s.bits::<0>(high, 3)), block.codes_mut(4 * half));
             s.store(s.or_shifted::<4>(s.bits::<0>(low1, 15), s.bits::<2>(high, 3)), block.codes_mut(4 * half + 1));
             s.store(s.or_shifted::<4>(s.bits::<4>(low0, 15), s.bits::<4>(high, 3)), block.codes_mut(4 * half + 2));
             s.store(s.or_shifted::<4>(s.bits::<4>(low1, 15), s.bits::<6>(high, 3)), block.codes_mut(4 * half + 3));
         }
-        for (g, scale) in array::<16>(bytes, 192).iter().enumerate() {
-            block.scales[g] = i16::from(scale.cast_signed());
-            block.mins[g] = 32 * block.scales[g];
-        }
+        let scales = [u64_at(bytes, 192), u64_at(bytes, 200)];
+        s.widen(scales, 0, 1, &mut block.scales);
+        s.widen(scales, 0, 32, &mut block.mins);
     }
 
     #[inline(always)]
-    fn factors(bytes: &[u8]) -> (f32, f32) {
-        (f16_at(bytes, 208), 0.0)
+    fn factors<S: Bytes>(s: S, bytes: &[u8]) -> (f32, f32) {
+        (s.half(u16_at(bytes, 208)), 0.0)
     }
 }

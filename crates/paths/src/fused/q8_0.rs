@@ -2,7 +2,7 @@
 
 use twinpath_formats::TensorType;
 
-use super::{Block, Bytes, Form, Packed, array, f16_at};
+use super::{Block, Bytes, Form, Packed, array, u16_at};
 use crate::q8::{Q8_0_BLOCK, Shape};
 
 /// d (f16), 32 of i8. Flipping the top bit of an i8 adds 128 to it.
@@ -24,7 +24,7 @@ impl Packed for Q8_0 {
     }
 
     #[inline(always)]
-    fn factors(bytes: &[u8]) -> (f32, f32) {
-        (f16_at(bytes, 0), 0.0)
+    fn factors<S: Bytes>(s: S, bytes: &[u8]) -> (f32, f32) {
+        (s.half(u16_at(bytes, 0)), 0.0)
     }
 }

@@ -89,6 +89,20 @@ impl Bytes for Avx2 {
         unsafe { _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())), v) }
     }
     #[inline(always)]
+    fn widen(self, bytes: [u64; 2], minus: i16, times: i16, to: &mut [i16; 16]) {
+        // SAFETY: 32 writable bytes; `self` proves AVX2.
+        unsafe {
+            let v = _mm256_cvtepi8_epi16(_mm_set_epi64x(bytes[1].cast_signed(), bytes[0].cast_signed()));
+            let v = _mm256_mullo_epi16(_mm256_sub_epi16(v, _mm256_set1_epi16(minus)), _mm256_set1_epi16(times));
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), v);
+        }
+    }
+    #[inline(always)]
+    fn half(self, bits: u16) -> f32 {
+        // SAFETY: `self` proves F16C.
+        unsafe { _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits)))) }
+    }
+    #[inline(always)]
     fn integers<F: Packed>(self, block: &Block, q: &[i8], sums: &[i16]) -> (i32, i32) {
         // SAFETY: `self` proves AVX2.
         unsafe {
@@ -248,6 +262,14 @@ impl Bytes for Vnni {
     #[inline(always)]
     fn lookup(self, table: &[u8; 16], v: __m256i) -> __m256i {
         self.0.lookup(table, v)
+    }
+    #[inline(always)]
+    fn widen(self, bytes: [u64; 2], minus: i16, times: i16, to: &mut [i16; 16]) {
+        self.0.widen(bytes, minus, times, to);
+    }
+    #[inline(always)]
+    fn half(self, bits: u16) -> f32 {
+        self.0.half(bits)
     }
     #[inline(always)]
     fn integers<F: Packed>(self, block: &Block, q: &[i8], sums: &[i16]) -> (i32, i32) {

@@ -146,7 +146,7 @@ macro_rules! tiles {
     };
 }
 
-tiles!(portable, [], Lanes, width 16, tile 4 x 1, super::zero, super::load, super::store, super::fma);
+tiles!(portable, [], Lanes, width 16, tile 4 x 2, super::zero, super::load, super::store, super::fma);
 
 #[cfg(target_arch = "x86_64")]
 tiles!(
