@@ -16,9 +16,10 @@
 //! ```
 
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::error::{FormatError, io};
+use crate::error::{Fault, FormatError, io};
+use crate::map::name_of;
 
 /// Bytes gathered before one write to the operating system.
 const BUFFER: usize = 1 << 20;
@@ -31,7 +32,8 @@ pub fn write_atomically(
     target: &Path,
     fill: impl FnOnce(&mut dyn Write) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
-    let folder = match target.parent() {
+    let real = real_target(target)?;
+    let folder = match real.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
@@ -44,11 +46,20 @@ pub fn write_atomically(
     fill(&mut out)?;
     let temporary = out.into_inner().map_err(|e| write_error(target, e.into_error()))?;
     temporary.as_file().sync_all().map_err(io(target, "force it to disk"))?;
-    temporary.persist(target).map_err(|e| io(target, "rename the finished file")(e.error))?;
+    temporary.persist(&real).map_err(|e| io(target, "rename the finished file")(e.error))?;
     // The rename itself is only durable once the folder is on disk; some file systems refuse to sync a folder, and
     // the file is complete either way.
     let _ = std::fs::File::open(folder).and_then(|f| f.sync_all());
     Ok(())
+}
+
+/// The file behind symbolic links, so that a link stays one; refuses to put a file in the place of a device or folder.
+fn real_target(target: &Path) -> Result<PathBuf, FormatError> {
+    match std::fs::metadata(target) {
+        Err(_) => Ok(target.to_owned()),
+        Ok(found) if !found.is_file() => Err(Fault::NotAFile { what: name_of(found.file_type()) }.at(target)),
+        Ok(_) => std::fs::canonicalize(target).map_err(io(target, "resolve")),
+    }
 }
 
 /// The error of a write to `target`.

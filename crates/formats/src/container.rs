@@ -128,7 +128,7 @@ pub trait Container: Send + Sync {
         let entry = self.tensor(name).ok_or_else(|| Fault::MissingTensor { tensor: name.to_owned() }.at(file))?;
         let (rows, cols) = entry.rows_cols();
         Matrix::new(entry.tensor_type, rows, cols, self.bytes(entry))
-            .map_err(|source| Fault::NotAMatrix { tensor: name.to_owned(), source }.at(file))
+            .map_err(|e| Fault::NotAMatrix { tensor: name.to_owned(), source: Box::new(e) }.at(file))
     }
 
     /// Scans every block of every tensor for scales (or plain values) that are infinite or NaN.

@@ -1,7 +1,7 @@
 //! Bytes to validated, borrowed views.
 //!
 //! A container ([`Gguf`](gguf::Gguf), [`Apr`](apr::Apr), [`HfFolder`](hf::HfFolder)) maps its file, checks
-//! every length and offset before it trusts one, and hands out [`Matrix`] views. A [`QuantFormat`](quant::QuantFormat)
+//! every length and offset before it trusts one, and hands out [`Matrix`] views. A [`QuantFormat`]
 //! says exactly which real numbers the bytes of one block stand for. Nothing here does arithmetic beyond decoding a block.
 
 pub mod apr;

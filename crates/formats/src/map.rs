@@ -99,7 +99,7 @@ impl Deref for Bytes {
 }
 
 /// What a path that is no regular file is.
-fn name_of(kind: FileType) -> &'static str {
+pub(crate) fn name_of(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;

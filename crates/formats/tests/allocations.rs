@@ -2,6 +2,7 @@
 //!
 //! The kernel's own figure for the address space is read before and after, so that memory which is reserved and never
 //! touched counts too. One test, so that no other thread allocates meanwhile.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -12,6 +13,7 @@ use common::{safetensors_bytes, zoo};
 use twinpath_formats::apr::Apr;
 use twinpath_formats::gguf::Gguf;
 use twinpath_formats::hf::HfFolder;
+use twinpath_formats::map::Bytes;
 use twinpath_formats::{Container, Verify};
 
 /// Largest address space so far (`VmPeak`) or the present one (`VmSize`), in bytes.
@@ -49,24 +51,31 @@ fn huge_counts_allocate_nothing() {
         let text = [&b"k"[..], &8u32.to_le_bytes(), &huge.to_le_bytes(), &[0; 64]].concat();
         attacks.push(gguf(&[0, 1, 1], &text));
     }
-    let mut apr = std::fs::read(zoo("teacher-q4_k_m.apr")).unwrap();
-    apr[8..12].copy_from_slice(&((1u32 << 17) - 1).to_le_bytes());
-    apr[20..24].copy_from_slice(&((1u32 << 26) - 1).to_le_bytes());
-    let safetensors = [&(1u64 << 63).to_le_bytes()[..], &[b'{'; 64]].concat();
+    let apr = std::fs::read(zoo("teacher-q4_k_m.apr")).unwrap();
+    let (mut many_tensors, mut much_metadata) = (apr.clone(), apr);
+    many_tensors[8..12].copy_from_slice(&((1u32 << 17) - 1).to_le_bytes());
+    much_metadata[20..24].copy_from_slice(&((1u32 << 26) - 1).to_le_bytes());
+    let long_header = [&(1u64 << 63).to_le_bytes()[..], &[b'{'; 64]].concat();
     let large_header = [&(99_000_000u64).to_le_bytes()[..], &[b'{'; 64]].concat();
     let shape =
         safetensors_bytes(r#"{"x":{"dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,4]}}"#, &[0; 4]);
+    // As `Bytes`, which are shared with the readers: freeing one would make room below the peak.
+    let gguf_attacks: Vec<Bytes> = attacks.into_iter().map(Bytes::from).collect();
+    let apr_attacks = [many_tensors, much_metadata].map(Bytes::from);
+    let hf_attacks = [long_header, large_header, shape].map(Bytes::from);
 
     // The peak rises with the next byte only once the present size has reached it.
     let below = (address_space("VmPeak") - address_space("VmSize")) as usize;
     let ballast = black_box(Vec::<u8>::with_capacity(below + (1 << 20)));
     let before = address_space("VmPeak");
-    for attack in &attacks {
-        assert!(Gguf::from_bytes("attack.gguf", &attack[..]).is_err());
+    for attack in &gguf_attacks {
+        assert!(Gguf::from_bytes("attack.gguf", attack.clone()).is_err());
     }
-    assert!(Apr::from_bytes("attack.apr", &apr[..], Verify::None).is_err());
-    for attack in [safetensors, large_header, shape] {
-        assert!(HfFolder::from_parts("attack", b"{}", attack).is_err());
+    for attack in &apr_attacks {
+        assert!(Apr::from_bytes("attack.apr", attack.clone(), Verify::None).is_err());
+    }
+    for attack in &hf_attacks {
+        assert!(HfFolder::from_parts("attack", b"{}", attack.clone()).is_err());
     }
     let grown = address_space("VmPeak") - before;
     assert!(grown < SLACK, "address space grew by {grown} bytes");

@@ -1,4 +1,5 @@
 //! `.apr` v2: what goes in comes out, and each way in which a file can lie is refused as such.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -6,6 +7,7 @@ use common::{apr_bytes, apr_metadata, apr_plans, crc32, fault, fill_bytes, plan_
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use twinpath_formats::apr::{self, Apr, Legacy};
+use twinpath_formats::gguf::Gguf;
 use twinpath_formats::{Container, Fault, FormatError, TensorPlan, TensorType, Verify};
 
 fn read(bytes: Vec<u8>) -> Result<Apr, FormatError> {
@@ -211,6 +213,24 @@ fn the_old_codes_are_read_as_f32() {
         (0..2).for_each(|i| model.matrix("q").unwrap().decode_row(i, &mut rows[i]));
         assert_eq!(rows, [[0.25, -0.25], [31.75, -31.75]]);
     }
+}
+
+#[test]
+fn the_old_codes_become_gguf_only_when_asked_to() {
+    use twinpath_formats::convert::{Dequantize, Options, convert};
+    let folder = tempfile::tempdir().unwrap();
+    let [input, output] = ["in.apr", "out.gguf"].map(|n| folder.path().join(n));
+    let data = [0.25f32.to_le_bytes().to_vec(), vec![1, 0xff, 127, 0x81]].concat();
+    std::fs::write(&input, raw(r#"{"architecture":"qwen2"}"#, &[("lm_head.weight", 129, &[2, 2], 0, 8)], &data))
+        .unwrap();
+    let refused = fault(convert(&input, &output, &Options::default(), &mut |_, _| ()));
+    assert!(matches!(refused, Fault::CannotWrite { .. }) && refused.to_string().contains("AprQ8"), "{refused}");
+    let options = Options { dequantize: Some(Dequantize::F16), ..Options::default() };
+    let report = convert(&input, &output, &options, &mut |_, _| ()).unwrap();
+    assert_eq!((report.tensors[0].from_type, report.tensors[0].kept), ("AprQ8", false));
+    let mut row = [0.0; 2];
+    Gguf::open(&output).unwrap().matrix("output.weight").unwrap().decode_row(1, &mut row);
+    assert_eq!(row, [31.75, -31.75]);
 }
 
 #[test]

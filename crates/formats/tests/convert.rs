@@ -1,4 +1,5 @@
 //! Conversion keeps bytes and metadata, or refuses.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

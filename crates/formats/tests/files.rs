@@ -1,4 +1,5 @@
 //! What happens around a file: what is mapped, what is refused, split models, writes that fail, and a file that shrinks.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -87,6 +88,11 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
     .unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"new");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let link = folder.path().join("link.gguf");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    write_atomically(&link, |_| Ok(())).unwrap();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(std::fs::read(&path).unwrap(), b"");
     let nowhere = folder.path().join("absent/model.gguf");
     assert!(matches!(fault(write_atomically(&nowhere, |_| Ok(()))), Fault::Io { .. }));
 }
@@ -101,6 +107,13 @@ fn shard(folder: &Path, no: u16, count: u16, name: &str, tensors: i32) -> PathBu
     let path = folder.join(format!("m-{:05}-of-{count:05}.gguf", no + 1));
     gguf::write(&path, &metadata, &plans, &mut fill(&plans)).unwrap();
     path
+}
+
+#[test]
+fn a_write_never_replaces_a_device_or_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(fault(write_atomically(folder.path(), |_| Ok(()))), Fault::NotAFile { what: "folder" }));
+    assert!(matches!(fault(write_atomically(Path::new("/dev/null"), |_| Ok(()))), Fault::NotAFile { what: "device" }));
 }
 
 #[test]

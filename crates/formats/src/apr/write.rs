@@ -34,7 +34,7 @@ pub fn write(
 /// The same into memory.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub fn to_bytes(
     metadata: &Map<String, Value>,
     tensors: &[TensorPlan],

@@ -166,3 +166,55 @@ fn same_bits(a: &Value, b: &Value) -> bool {
         _ => a == b,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As it comes back from a file: through text.
+    fn reread(json: &Json) -> Json {
+        serde_json::from_str(&json.to_string()).unwrap()
+    }
+
+    #[test]
+    fn what_json_cannot_hold_travels_as_bits() {
+        for v in [f32::NAN, f32::INFINITY, f32::from_bits(0xffc0_0001)] {
+            assert!(encode_f32(v).is_string());
+            assert_eq!(to_plain(&Value::F32(v)), None);
+        }
+        assert_eq!(encode_f32(1e-6).to_string(), "1e-6", "the shortest spelling, not the widened one");
+        assert_eq!(to_plain(&Value::String("bits:0".into())), None);
+        assert_eq!(decode(&json!(300), "u8"), None);
+        assert_eq!(decode(&json!(-1), "u64"), None);
+        assert_eq!(decode(&json!(1.5), "u32"), None);
+        assert_eq!(decode(&json!("x"), "no such type"), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn every_f32_comes_back_by_its_bits(bits in any::<u32>()) {
+            let value = f32::from_bits(bits);
+            let Some(Value::F32(back)) = decode(&reread(&encode_f32(value)), "f32") else { panic!("no f32") };
+            prop_assert_eq!(back.to_bits(), bits);
+            if let Some(plain) = to_plain(&Value::F32(value)) {
+                let Some(Value::F32(back)) = from_plain(&reread(&plain), "f32") else { panic!("no f32") };
+                prop_assert_eq!(back.to_bits(), bits);
+            }
+        }
+
+        #[test]
+        fn every_f64_and_integer_comes_back_by_its_bits(bits in any::<u64>()) {
+            let Some(Value::F64(back)) = decode(&reread(&encode(&Value::F64(f64::from_bits(bits)))), "f64") else {
+                panic!("no f64")
+            };
+            prop_assert_eq!(back.to_bits(), bits);
+            for value in [Value::U64(bits), Value::I64(bits as i64), Value::I16(bits as i16)] {
+                prop_assert_eq!(decode(&reread(&encode(&value)), value.type_name()), Some(value));
+            }
+        }
+    }
+}

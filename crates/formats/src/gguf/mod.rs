@@ -29,9 +29,12 @@ use crate::container::{Container, Table, TensorEntry};
 use crate::error::{Fault, FormatError};
 use crate::map::Bytes;
 
+/// One file of a model.
+type Shard = (PathBuf, Bytes);
+
 /// A GGUF model: validated directory over mapped bytes.
 pub struct Gguf {
-    shards: Vec<(PathBuf, Bytes)>,
+    shards: Vec<Shard>,
     version: u32,
     alignment: u64,
     metadata: Metadata,
@@ -71,11 +74,7 @@ impl Gguf {
         Gguf::assemble(shards, first, more)
     }
 
-    fn assemble(
-        shards: Vec<(PathBuf, Bytes)>,
-        first: read::Parsed,
-        more: Vec<TensorEntry>,
-    ) -> Result<Gguf, FormatError> {
+    fn assemble(shards: Vec<Shard>, first: read::Parsed, more: Vec<TensorEntry>) -> Result<Gguf, FormatError> {
         let read::Parsed { version, metadata, alignment, mut tensors } = first;
         tensors.extend(more);
         let files: Vec<&Path> = shards.iter().map(|(path, _)| path.as_path()).collect();

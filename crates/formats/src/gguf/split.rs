@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::read;
 use super::value::Metadata;
+use super::{Shard, read};
 use crate::container::TensorEntry;
 use crate::error::{Fault, FormatError};
 use crate::map::Bytes;
@@ -63,9 +63,9 @@ impl Split {
     /// Opens the other shards and checks that each is the one it should be. `seen` tensors are in the first one.
     pub(crate) fn open_rest(
         &self,
-        mut shards: Vec<(PathBuf, Bytes)>,
+        mut shards: Vec<Shard>,
         seen: usize,
-    ) -> Result<(Vec<(PathBuf, Bytes)>, Vec<TensorEntry>), FormatError> {
+    ) -> Result<(Vec<Shard>, Vec<TensorEntry>), FormatError> {
         let mut tensors = Vec::new();
         for number in 1..self.count {
             let path = self.path(number);

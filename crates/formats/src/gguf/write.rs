@@ -21,7 +21,7 @@ pub fn write(path: &Path, metadata: &Metadata, tensors: &[TensorPlan], fill: &mu
 /// The same into memory.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub fn to_bytes(metadata: &Metadata, tensors: &[TensorPlan], fill: &mut Fill) -> Result<Vec<u8>, FormatError> {
     let mut bytes = Vec::new();
     write_to(Path::new("(memory)"), &mut bytes, metadata, tensors, fill)?;

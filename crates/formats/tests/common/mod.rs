@@ -1,4 +1,5 @@
 //! Small models for the tests of the containers.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::io::Write;

@@ -1,0 +1,15 @@
+//! Any bytes are a sound safetensors file or refused.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use twinpath_formats::Container;
+use twinpath_formats::hf::HfFolder;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(model) = HfFolder::from_parts("fuzz", b"{}", bytes) {
+        for entry in model.tensors() {
+            assert_eq!(model.bytes(entry).len() as u64, entry.byte_len());
+        }
+        let _ = model.check_finite();
+    }
+});
