@@ -126,7 +126,7 @@ impl Edit {
     /// The file that it changes.
     pub(crate) fn file(&self) -> &'static str {
         match self {
-            Edit::Replace { file, .. } | Edit::Create { file, .. } => file,
+            Edit::Replace(file, ..) | Edit::Create(file, ..) => file,
         }
     }
 
@@ -137,13 +137,13 @@ impl Edit {
     pub(crate) fn apply(&self, root: &Path) -> anyhow::Result<()> {
         let path = root.join(self.file());
         match *self {
-            Edit::Replace { file, find, with } => {
+            Edit::Replace(file, find, with) => {
                 let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
                 let count = text.matches(find).count();
                 ensure!(count == 1, "{file} has `{find}` {count} times; it must be there exactly once");
                 std::fs::write(&path, text.replacen(find, with, 1))?;
             }
-            Edit::Create { file, line, lines } => {
+            Edit::Create(file, line, lines) => {
                 ensure!(!path.exists(), "{file} exists");
                 std::fs::write(&path, format!("{line}\n").repeat(lines))?;
             }
@@ -237,12 +237,12 @@ mod tests {
             for edit in fault.edits {
                 // Later edits of a file are judged without the earlier ones: they must not depend on each other.
                 match *edit {
-                    Edit::Replace { file, find, with } => {
+                    Edit::Replace(file, find, with) => {
                         let count = std::fs::read_to_string(root.join(file)).unwrap_or_default().matches(find).count();
                         assert_eq!(count, 1, "`{}`: {file} has `{find}` {count} times; update FAULTS", fault.name);
                         assert_ne!(find, with, "`{}` plants nothing", fault.name);
                     }
-                    Edit::Create { file, .. } => assert!(!root.join(file).exists(), "`{}`: {file} exists", fault.name),
+                    Edit::Create(file, ..) => assert!(!root.join(file).exists(), "`{}`: {file} exists", fault.name),
                 }
             }
         }
@@ -252,11 +252,11 @@ mod tests {
     fn an_edit_that_finds_its_text_twice_or_not_at_all_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("f"), "a b b").unwrap();
-        let replace = |find| Edit::Replace { file: "f", find, with: "x" }.apply(folder.path());
+        let replace = |find| Edit::Replace("f", find, "x").apply(folder.path());
         assert!(replace("b").is_err() && replace("c").is_err());
         replace("a").unwrap();
         assert_eq!(std::fs::read(folder.path().join("f")).unwrap(), b"x b b");
-        let create = Edit::Create { file: "g", line: "y", lines: 2 };
+        let create = Edit::Create("g", "y", 2);
         create.apply(folder.path()).unwrap();
         assert_eq!(std::fs::read(folder.path().join("g")).unwrap(), b"y\ny\n");
         assert!(create.apply(folder.path()).is_err());
