@@ -1,1 +1,32 @@
-fn main() {}
+//! `twinpath`: where two inference paths over the same weights part.
+
+mod args;
+mod commands;
+mod input;
+mod progress;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Exit code of a usage or input error.
+const USAGE_ERROR: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match commands::dispatch(&args) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::note(&format!("error: {error:#}"));
+            ExitCode::from(USAGE_ERROR)
+        }
+    }
+}
+
+/// A reader that closed its end has seen enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io_error = |e: &(dyn std::error::Error + 'static)| e.downcast_ref::<io::Error>().map(io::Error::kind);
+    error.chain().any(|e| io_error(e) == Some(io::ErrorKind::BrokenPipe))
+}

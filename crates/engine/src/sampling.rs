@@ -264,9 +264,21 @@ mod tests {
             "relative to 1/2: 1, 1/2, 1/4 | 1/8"
         );
         assert_eq!(kept(&SamplingParams { min_p: 1.0, ..off.clone() }), [3]);
+        assert_eq!(kept(&SamplingParams { top_p: 0.749, ..off.clone() }), [3, 1]);
+        assert_eq!(kept(&SamplingParams { top_p: 0.751, ..off.clone() }), [3, 1, 0]);
         // Of the two that top-k leaves, 2/3 + 1/3, the first alone reaches 0.6; without top-k it would not.
         assert_eq!(kept(&SamplingParams { top_p: 0.6, ..off.clone() }), [3, 1]);
         assert_eq!(kept(&SamplingParams { top_k: 2, top_p: 0.6, ..off }), [3]);
+    }
+
+    #[test]
+    fn a_sum_that_is_exactly_top_p_is_enough_and_a_part_that_is_exactly_min_p_stays() {
+        // Two equal logits: the weights are 1 and 1 without rounding.
+        let both = || candidates(&[1.5, 1.5]).unwrap();
+        let half = SamplingParams { top_p: 0.5, ..SamplingParams::default() };
+        assert_eq!(filter(both(), &half).len(), 1);
+        let equal = SamplingParams { min_p: 1.0, ..SamplingParams::default() };
+        assert_eq!(filter(both(), &equal).len(), 2);
     }
 
     #[test]

@@ -93,6 +93,22 @@ fn the_configuration_names_tokens_and_overrules_the_post_processor() {
 }
 
 #[test]
+fn tokens_that_only_the_configuration_adds_are_known_under_its_ids() {
+    let config = |id: u32, text: &str| {
+        let flags = r#""lstrip": false, "rstrip": false, "normalized": false, "single_word": false, "special": true"#;
+        let config = format!(r#"{{"added_tokens_decoder": {{"{id}": {{"content": "{text}", {flags}}}}}}}"#);
+        Tokenizer::from_hf(&bytes("llama-bpe", "tokenizer.json"), Some(config.as_bytes()))
+    };
+    let known = config(1204, "<|eot_id|>").unwrap();
+    assert_eq!(known.vocab_size(), 1206);
+    let added = config(1300, "<|im_end|>").unwrap();
+    assert_eq!(added.encode("a<|im_end|>", false).unwrap()[1..], [1300]);
+    assert!(added.is_end_of_generation(1300));
+    let error = config(1200, "<|im_end|>").unwrap_err().to_string();
+    assert!(error.contains("id 1200 belongs to both"), "{error}");
+}
+
+#[test]
 fn what_the_metadata_leave_open_follows_the_family() {
     let open = |fixture: &str, pre: &str| {
         let pre = pre.to_owned();

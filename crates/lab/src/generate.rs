@@ -74,6 +74,7 @@ fn along<N: Numerics + ?Sized>(
 ) -> Result<Generated, LabError> {
     model.check_tokens(prompt, 0)?;
     let mut sampler = Sampler::new(options.sampling.clone())?;
+    sampler.observe(prompt);
     let mut session = Session::new(model, numerics);
     let start = Instant::now();
     let mut logits = Vec::new();
@@ -87,7 +88,7 @@ fn along<N: Numerics + ?Sized>(
         if history.len() - prompt.len() == options.tokens {
             break Stop::Length;
         }
-        let token = sampler.sample(&logits, &history)?;
+        let token = sampler.sample(&logits)?;
         if is_end(token) {
             break Stop::EndOfGeneration;
         }

@@ -128,6 +128,7 @@ pub fn relative_l2<A: Elem, B: Elem>(x: &Tensor<A>, r: &Tensor<B>) -> f64 {
 
 /// Index of the largest value of each row, the first of equal ones.
 pub fn top1<E: Elem>(logits: &Tensor<E>) -> Vec<usize> {
-    let best = |row: &[E]| (0..row.len()).fold(0, |best, i| if row[i].to_f64() > row[best].to_f64() { i } else { best });
+    let best =
+        |row: &[E]| (0..row.len()).fold(0, |best, i| if row[i].to_f64() > row[best].to_f64() { i } else { best });
     (0..logits.rows()).map(|t| best(logits.row(t))).collect()
 }

@@ -1,0 +1,261 @@
+//! What can be asked on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Numerical differential debugging of LLM inference: runs one model along several numeric paths and shows, op by op,
+/// where they part.
+///
+/// MODEL is a .gguf or .apr file or a Hugging Face folder; MODEL@PATH runs it along a named path (`twinpath list paths`).
+/// Where a model may be left out, the bundled one is used.
+///
+/// Exit codes: 0 done, 2 usage or input error, 3 inconclusive or incomparable.
+#[derive(Debug, Parser)]
+#[command(name = "twinpath", version, max_term_width = 110)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Global {
+    /// Print the record as JSON on standard output, and nothing else there
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Threads to compute with; results do not depend on it [default: one per core]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+    /// Instruction set to compute with; results do not depend on it
+    #[arg(long, global = true, value_enum, default_value_t = IsaChoice::Auto)]
+    pub(crate) isa: IsaChoice,
+    /// Accept a file whose checksums do not fit, and skip the scan for infinite or NaN scales
+    #[arg(long, global = true)]
+    pub(crate) no_verify: bool,
+    /// No progress bar
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// Instruction sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IsaChoice {
+    /// The widest that this processor has
+    Auto,
+    /// What every processor has
+    Portable,
+    /// AVX2 and FMA
+    Avx2,
+    /// AVX-512
+    Avx512,
+    /// AVX-512 with VNNI
+    Avx512vnni,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// What is in a model file, and whether it is sound
+    #[command(after_help = "Examples:\n  twinpath inspect model.gguf\n  twinpath inspect model.apr --tensors --deep")]
+    Inspect(Inspect),
+    /// Generate text
+    #[command(after_help = "Examples:\n  twinpath run model.gguf -p 'Once upon a time'\n  \
+        twinpath run model.gguf@standalone --chat -p 'Why is the sky blue?' --temp 0.7 --top-p 0.9 --seed 1\n  \
+        twinpath run model.gguf --tokens 1,2,3 -n 8")]
+    Run(Run),
+    /// Record every site of a run and print the layer table
+    #[command(after_help = "Examples:\n  twinpath trace model.gguf -p 'def f(x):' -o run.safetensors\n  \
+        twinpath trace model.gguf@oracle --tokens 1,2,3 --positions last -o last.safetensors")]
+    Trace(Trace),
+    /// Where two paths part, site by site (the main job)
+    #[command(after_help = "Examples:\n  twinpath compare\n  \
+        twinpath compare model.apr@standalone model.gguf@fused-q8k -p 'def f(x):'\n  \
+        twinpath compare model.gguf@standalone model.gguf@fused-q8k --prompt-file prompt.txt --json > drift.json\n  \
+        twinpath compare model.gguf@standalone recorded.safetensors --tokens 1,2,3")]
+    Compare(Compare),
+    /// Convert gguf to apr and apr to gguf, quantised bytes kept bit for bit
+    #[command(after_help = "Examples:\n  twinpath convert model.gguf model.apr\n  \
+        twinpath convert model-q8_0.gguf model.apr --dequantize f16")]
+    Convert(Convert),
+    /// What there is: paths, formats, model families, points of a layer
+    List(List),
+    /// Shell completions on standard output
+    #[command(
+        after_help = "Example:\n  twinpath completions bash > ~/.local/share/bash-completion/completions/twinpath"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Inspect {
+    /// The model [default: the bundled one]
+    pub(crate) model: Option<PathBuf>,
+    /// List every tensor
+    #[arg(long)]
+    pub(crate) tensors: bool,
+    /// Also read all of it: verify the footer's checksum and scan every block for infinite or NaN scales
+    #[arg(long)]
+    pub(crate) deep: bool,
+}
+
+/// The input of a run.
+#[derive(Debug, ClapArgs)]
+#[group(multiple = false)]
+pub(crate) struct Prompt {
+    /// Text of the prompt
+    #[arg(long = "prompt", short = 'p', value_name = "TEXT")]
+    pub(crate) text: Option<String>,
+    /// File with the text of the prompt
+    #[arg(long = "prompt-file", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Token ids of the prompt; needs no tokenizer
+    #[arg(long, value_name = "ID,ID,…", value_delimiter = ',')]
+    pub(crate) tokens: Option<Vec<u32>>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Run {
+    /// MODEL[@PATH] [default: the bundled model's GGUF along fused-q8k]
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) prompt: Prompt,
+    /// Path, if not given with the model
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Option<String>,
+    /// Put the prompt into the model's chat template as the user's turn
+    #[arg(long)]
+    pub(crate) chat: bool,
+    /// System turn for --chat
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    pub(crate) system: Option<String>,
+    /// Tokens to generate at most
+    #[arg(long = "max-tokens", short = 'n', value_name = "N", default_value_t = 64)]
+    pub(crate) max_tokens: usize,
+    /// Temperature; 0 always takes the most likely token
+    #[arg(long = "temp", value_name = "T", default_value_t = 0.0)]
+    pub(crate) temperature: f64,
+    /// Keep the K most likely tokens; 0 keeps all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub(crate) top_k: usize,
+    /// Keep the most likely tokens up to this probability
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub(crate) top_p: f64,
+    /// Keep tokens at least this times as likely as the most likely one
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub(crate) min_p: f64,
+    /// Divide the logits of recent tokens by this
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    pub(crate) repetition_penalty: f64,
+    /// How many recent tokens the penalty looks at
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) repeat_last_n: usize,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Go on past the model's end token
+    #[arg(long)]
+    pub(crate) ignore_eos: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Trace {
+    /// MODEL[@PATH] [default: the bundled model's GGUF along fused-q8k]
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) prompt: Prompt,
+    /// The file to write (safetensors)
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Positions to record: all, last, or one by its number
+    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = crate::input::selection)]
+    pub(crate) positions: twinpath_lab::trace::Selection,
+    /// Replace the output file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Compare {
+    /// A, the reference: MODEL[@PATH] or a trace [default: the bundled .apr along standalone]
+    #[arg(requires = "b")]
+    pub(crate) a: Option<String>,
+    /// B: MODEL[@PATH] or a trace [default: the bundled .gguf along fused-q8k]
+    pub(crate) b: Option<String>,
+    #[command(flatten)]
+    pub(crate) prompt: Prompt,
+    /// Run the f64 oracle along: auto does where it is estimated to take less than a minute
+    #[arg(long, value_enum, default_value_t = OracleArg::Auto)]
+    pub(crate) oracle: OracleArg,
+    /// One line for each site, whatever the number of layers
+    #[arg(long, conflicts_with = "layers")]
+    pub(crate) full: bool,
+    /// One line for each layer
+    #[arg(long)]
+    pub(crate) layers: bool,
+    /// Also print both sides' own statistics
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// Leave the hashes of the files out of the record
+    #[arg(long)]
+    pub(crate) no_hash: bool,
+}
+
+/// Whether the oracle runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OracleArg {
+    /// Where it is estimated to take less than a minute
+    Auto,
+    /// Always
+    On,
+    /// Never
+    Off,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Convert {
+    /// The model to read, .gguf or .apr
+    pub(crate) input: PathBuf,
+    /// The file to write, .apr or .gguf
+    pub(crate) output: PathBuf,
+    /// Decode tensors that the output cannot hold, instead of refusing
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub(crate) dequantize: Option<DequantizeArg>,
+    /// Replace the output file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Types to decode to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DequantizeArg {
+    /// IEEE binary16
+    F16,
+    /// IEEE binary32
+    F32,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct List {
+    /// What to list
+    #[arg(value_enum)]
+    pub(crate) what: Listed,
+}
+
+/// What can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listed {
+    /// Numeric paths
+    Paths,
+    /// Block formats
+    Formats,
+    /// Model families
+    Archs,
+    /// Points of a layer
+    Points,
+}

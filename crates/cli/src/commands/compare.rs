@@ -1,0 +1,58 @@
+//! `twinpath compare`.
+
+use anyhow::Result;
+use twinpath_lab::spec::ModelSpec;
+use twinpath_lab::{CompareOptions, OracleChoice, compare};
+use twinpath_report::View;
+
+use super::print;
+use crate::args::{Compare, Global, OracleArg};
+use crate::input::{self, BUNDLED_APR, BUNDLED_GGUF, DEFAULT_PROMPT, Opened, bundled};
+use crate::progress::Bar;
+
+/// Models of up to this many layers show every site unasked.
+const FEW_LAYERS: usize = 8;
+
+pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
+    let open = |given: &Option<String>, name: &str| match given {
+        Some(text) => Opened::any(text, global),
+        None => Opened::model(&ModelSpec::parse(&bundled(name)?.display().to_string())?, global),
+    };
+    let (a, b) = (open(&args.a, BUNDLED_APR)?, open(&args.b, BUNDLED_GGUF)?);
+    let tokens = tokens(args, &a, &b)?;
+    let options = CompareOptions {
+        oracle: match args.oracle {
+            OracleArg::Auto => OracleChoice::Auto,
+            OracleArg::On => OracleChoice::On,
+            OracleArg::Off => OracleChoice::Off,
+        },
+        hash: !args.no_hash,
+    };
+    let mut bar = Bar::new("comparing", global.quiet);
+    let record = compare(&a.party(), &b.party(), &tokens, options, &mut |done, total| bar.at(done, total))?;
+    drop(bar);
+    let few = a.party().config().layers <= FEW_LAYERS;
+    let view = if args.full || (few && !args.layers) { View::Sites } else { View::Layers };
+    print(|out| match global.json {
+        true => twinpath_report::json(&record, out),
+        false => twinpath_report::comparison(&record, view, args.stats, out),
+    })?;
+    Ok(record.outcome.exit_code())
+}
+
+/// The tokens asked for; where nothing was asked, those of a recording among the sides.
+fn tokens(args: &Compare, a: &Opened, b: &Opened) -> Result<Vec<u32>> {
+    let asked = args.prompt.tokens.is_some() || args.prompt.text.is_some() || args.prompt.file.is_some();
+    for side in [a, b] {
+        if let (Opened::Trace { trace, .. }, false) = (side, asked) {
+            return Ok(trace.header().tokens.clone());
+        }
+    }
+    let mut tokenizer = None;
+    for side in [a, b] {
+        if let (Opened::Model { model, .. }, None, None) = (side, &tokenizer, &args.prompt.tokens) {
+            tokenizer = input::tokenizer(model)?;
+        }
+    }
+    input::tokens(&args.prompt, tokenizer.as_ref(), DEFAULT_PROMPT)
+}

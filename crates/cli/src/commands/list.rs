@@ -1,0 +1,42 @@
+//! `twinpath list`.
+
+use anyhow::Result;
+use twinpath_engine::arch::ARCHS;
+use twinpath_engine::site::POINTS;
+use twinpath_formats::quant::FORMATS;
+use twinpath_paths::PATHS;
+use twinpath_paths::simd::Isa;
+use twinpath_report::Entry;
+
+use super::print;
+use crate::args::{Global, List, Listed};
+
+pub(super) fn run(args: &List, global: &Global) -> Result<u8> {
+    let entry = |name: &str, description: String| Entry { name: name.to_owned(), description };
+    let entries: Vec<Entry> = match args.what {
+        Listed::Paths => {
+            let oracle =
+                "f64 throughout on exactly decoded weights; the reference, which shares no arithmetic with a path";
+            let paths = PATHS.iter().map(|p| (p.new)(Isa::detect()));
+            let described = paths.map(|p| entry(p.name(), format!("{}\nkernels here: {}", p.describe(), p.kernels())));
+            [entry("oracle", oracle.to_owned())].into_iter().chain(described).collect()
+        }
+        Listed::Formats => {
+            let size = |f: &&dyn twinpath_formats::QuantFormat| {
+                format!(
+                    "{:>3} values in {:>3} bytes, ggml type {}",
+                    f.block_len(),
+                    f.block_bytes(),
+                    f.tensor_type() as u32
+                )
+            };
+            FORMATS.iter().map(|f| entry(f.name(), size(f))).collect()
+        }
+        Listed::Archs => ARCHS.iter().map(|a| entry(a.name(), a.describe().to_owned())).collect(),
+        Listed::Points => POINTS.iter().map(|p| entry(p.name(), p.describe().trim().to_owned())).collect(),
+    };
+    print(|out| match global.json {
+        true => twinpath_report::json(&entries, out),
+        false => twinpath_report::list(&entries, out),
+    })
+}

@@ -1,0 +1,56 @@
+//! One file per command.
+
+mod compare;
+mod convert;
+mod inspect;
+mod list;
+mod run;
+mod trace;
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::{Context, Result, bail};
+use clap::CommandFactory;
+
+use crate::args::{Args, Command};
+
+/// Runs the command; the answer is the exit code.
+pub(crate) fn dispatch(args: &Args) -> Result<u8> {
+    if let Some(threads) = args.global.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads));
+        pool.build_global().context("cannot start the threads")?;
+    }
+    match &args.command {
+        Command::Inspect(command) => inspect::run(command, &args.global),
+        Command::Run(command) => run::run(command, &args.global),
+        Command::Trace(command) => trace::run(command, &args.global),
+        Command::Compare(command) => compare::run(command, &args.global),
+        Command::Convert(command) => convert::run(command, &args.global),
+        Command::List(command) => list::run(command, &args.global),
+        Command::Completions { shell } => {
+            // clap_complete panics on a closed pipe, so the script is made in memory.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Args::command(), "twinpath", &mut script);
+            print(|out| out.write_all(&script))
+        }
+    }
+}
+
+/// Writes to standard output; the exit code is 0.
+fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<u8> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    write(&mut out)?;
+    out.flush()?;
+    Ok(0)
+}
+
+/// Refuses to replace a file unasked.
+fn check_output(path: &std::path::Path, force: bool) -> Result<()> {
+    if path.is_dir() {
+        bail!("{}: is a directory; name a file", path.display());
+    }
+    if path.exists() && !force {
+        bail!("{}: exists; --force replaces it", path.display());
+    }
+    Ok(())
+}

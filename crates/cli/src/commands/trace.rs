@@ -1,0 +1,40 @@
+//! `twinpath trace`.
+
+use anyhow::{Result, bail};
+use twinpath_lab::ModelSpec;
+use twinpath_lab::trace::record;
+use twinpath_report::TraceRow;
+
+use super::{check_output, print};
+use crate::args::{Global, Trace};
+use crate::input::{self, BUNDLED_GGUF, DEFAULT_PROMPT, Opened, bundled};
+use crate::progress::Bar;
+
+pub(super) fn run(args: &Trace, global: &Global) -> Result<u8> {
+    check_output(&args.output, args.force)?;
+    let given = match &args.model {
+        Some(text) => text.clone(),
+        None => bundled(BUNDLED_GGUF)?.display().to_string(),
+    };
+    let opened = Opened::model(&ModelSpec::parse(&given)?, global)?;
+    let Opened::Model { model, .. } = &opened else { bail!("{given}: is a trace already") };
+    let tokenizer = if args.prompt.tokens.is_some() { None } else { input::tokenizer(model)? };
+    let tokens = input::tokens(&args.prompt, tokenizer.as_ref(), DEFAULT_PROMPT)?;
+    let mut bar = Bar::new("recording", global.quiet);
+    let progress = &mut |done, total| bar.at(done, total);
+    let trace = record(&opened.party(), model, &tokens, args.positions, &args.output, progress)?;
+    drop(bar);
+    if global.json {
+        return print(|out| twinpath_report::json(&trace, out));
+    }
+    let row = trace.sites.iter();
+    let rows: Vec<TraceRow<'_>> =
+        row.map(|s| TraceRow { site: &s.site, weights: s.weights.as_deref(), stats: &s.stats }).collect();
+    print(|out| {
+        let p = trace.header.positions;
+        writeln!(out, "{}  [{}]", trace.header.side.label, trace.header.side.kernels)?;
+        writeln!(out, "scope   positions {}..{} of {} tokens\n", p.first, p.first + p.count, tokens.len())?;
+        twinpath_report::trace(&rows, out)?;
+        writeln!(out, "\n{}: {} sites", args.output.display(), rows.len())
+    })
+}

@@ -1,0 +1,151 @@
+//! From arguments to models, arithmetics and tokens.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use twinpath_engine::chat::{ChatOptions, ChatTemplate, Message};
+use twinpath_engine::tokenizer::Tokenizer;
+use twinpath_engine::{Model, load};
+use twinpath_formats::Verify;
+use twinpath_lab::trace::{Selection, Trace};
+use twinpath_lab::{Arithmetic, ModelSpec, Party, party::Source};
+use twinpath_paths::simd::{Isa, Level};
+
+use crate::args::{Global, IsaChoice, Prompt};
+
+/// Prompt of a comparison that names none: long enough that RoPE and the mask have something to do.
+pub(crate) const DEFAULT_PROMPT: &str = "The Python standard library provides\n   :mod:`pickle` and :mod:`pickle` \
+    modules.\n\n.. _pickle-repickle:\n\nPick";
+
+/// File names of the bundled model, by container.
+pub(crate) const BUNDLED_GGUF: &str = "teacher-q4_k_m.gguf";
+/// The same model as `.apr`.
+pub(crate) const BUNDLED_APR: &str = "teacher-q4_k_m.apr";
+
+/// Where a bundled file is: in `zoo` here, beside the program, or in the source tree that the program was built from.
+pub(crate) fn bundled(name: &str) -> Result<PathBuf> {
+    let beside = std::env::current_exe().ok().and_then(|p| p.parent().map(|p| p.join("zoo")));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../zoo");
+    let folders = [Some(PathBuf::from("zoo")), beside, Some(source)];
+    let found = folders.into_iter().flatten().map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("the bundled model {name} is not in ./zoo nor beside the program: name a model"))
+}
+
+/// The instruction set that was asked for.
+pub(crate) fn isa(global: &Global) -> Result<Isa> {
+    let level = match global.isa {
+        IsaChoice::Auto => return Ok(Isa::detect()),
+        IsaChoice::Portable => Level::Portable,
+        IsaChoice::Avx2 => Level::Avx2,
+        IsaChoice::Avx512 => Level::Avx512,
+        IsaChoice::Avx512vnni => Level::Avx512Vnni,
+    };
+    Isa::new(level).with_context(|| format!("this processor has no {}: choose another --isa", level.name()))
+}
+
+/// `all`, `last` or a position.
+pub(crate) fn selection(text: &str) -> Result<Selection, String> {
+    match text {
+        "all" => Ok(Selection::All),
+        "last" => Ok(Selection::Last),
+        number => number.parse().map(Selection::One).map_err(|_| "write all, last or a position".to_owned()),
+    }
+}
+
+/// A model that is ready to run along a path, or a recording.
+pub(crate) enum Opened {
+    /// A model.
+    Model {
+        /// As given.
+        label: String,
+        /// The model.
+        model: Box<Model>,
+        /// The arithmetic.
+        arithmetic: Arithmetic,
+    },
+    /// A recording.
+    Trace {
+        /// As given.
+        label: String,
+        /// The recording.
+        trace: Box<Trace>,
+    },
+}
+
+impl Opened {
+    /// Opens MODEL[@PATH].
+    pub(crate) fn model(spec: &ModelSpec, global: &Global) -> Result<Opened> {
+        let verify = if global.no_verify { Verify::None } else { Verify::All };
+        let model = Model::open(&spec.model, verify)?;
+        if !global.no_verify {
+            model.file().check_finite()?;
+        }
+        let arithmetic = Arithmetic::new(spec.path, isa(global)?);
+        Ok(Opened::Model { label: spec.label(), model: Box::new(model), arithmetic })
+    }
+
+    /// Opens MODEL[@PATH] or a trace.
+    pub(crate) fn any(text: &str, global: &Global) -> Result<Opened> {
+        if Trace::is_trace(Path::new(text)) {
+            let trace = Box::new(Trace::open(Path::new(text))?);
+            return Ok(Opened::Trace { label: text.to_owned(), trace });
+        }
+        Opened::model(&ModelSpec::parse(text)?, global)
+    }
+
+    /// As a side of a comparison.
+    pub(crate) fn party(&self) -> Party<'_> {
+        match self {
+            Opened::Model { label, model, arithmetic } => {
+                Party { label: label.clone(), source: Source::Model(model, arithmetic) }
+            }
+            Opened::Trace { label, trace } => Party { label: label.clone(), source: Source::Trace(trace) },
+        }
+    }
+}
+
+/// The tokenizer of a model.
+pub(crate) fn tokenizer(model: &Model) -> Result<Option<Tokenizer>> {
+    Ok(load::tokenizer(model.file(), model.path())?)
+}
+
+/// The text that was given, if any.
+pub(crate) fn text(prompt: &Prompt) -> Result<Option<String>> {
+    match (&prompt.text, &prompt.file) {
+        (Some(text), _) => Ok(Some(text.clone())),
+        (None, Some(file)) => {
+            let text =
+                std::fs::read_to_string(file).with_context(|| format!("{}: cannot read the prompt", file.display()))?;
+            Ok(Some(text))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// The tokens that were given, as ids or as text; `default` stands in where nothing was.
+pub(crate) fn tokens(prompt: &Prompt, tokenizer: Option<&Tokenizer>, default: &str) -> Result<Vec<u32>> {
+    if let Some(tokens) = &prompt.tokens {
+        return Ok(tokens.clone());
+    }
+    let text = text(prompt)?.unwrap_or_else(|| default.to_owned());
+    let Some(tokenizer) = tokenizer else {
+        bail!("the model carries no tokenizer: give token ids with --tokens 1,2,3");
+    };
+    Ok(tokenizer.encode(&text, true)?)
+}
+
+/// The tokens of a conversation with one user turn.
+pub(crate) fn chat(tokenizer: &Tokenizer, system: Option<&str>, user: &str) -> Result<Vec<u32>> {
+    let source = tokenizer.chat_template().context("the model carries no chat template: leave --chat out")?;
+    let messages: Vec<Message> =
+        system.map(|s| Message::new("system", s)).into_iter().chain([Message::new("user", user)]).collect();
+    let word = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id));
+    let options = ChatOptions {
+        add_generation_prompt: true,
+        bos_token: word(tokenizer.bos()),
+        eos_token: word(tokenizer.eos()),
+        today: None,
+    };
+    let text = ChatTemplate::new(source)?.render(&messages, &options)?;
+    Ok(tokenizer.encode(&text, false)?)
+}
