@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::check::{Gate, Outcome, cargo};
 use crate::{command, tree};
-use faults::{Catcher, Edit, FAULTS, Fault};
+use faults::{Catcher, Edit, Fault};
 
 /// A planted fault may make a test hang; then it was not caught.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -24,9 +24,9 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// When no fault matches `only`, or an entry no longer fits the tree.
 pub(crate) fn prove(root: &Path, only: Option<&str>) -> anyhow::Result<ExitCode> {
     let matches = |f: &&Fault| only.is_none_or(|text| f.name.contains(text) || f.catcher.name().contains(text));
-    let chosen: Vec<&Fault> = FAULTS.iter().filter(matches).collect();
+    let chosen: Vec<&Fault> = faults::all().filter(matches).collect();
     if chosen.is_empty() {
-        let names: Vec<&str> = FAULTS.iter().map(|f| f.name).collect();
+        let names: Vec<&str> = faults::all().map(|f| f.name).collect();
         bail!("no fault matches {:?}; there are\n{}", only.unwrap_or_default(), names.join("\n"));
     }
     let place = Place::new(root)?;
@@ -214,18 +214,18 @@ mod tests {
     fn every_gate_has_a_fault_and_every_gate_named_exists() {
         for gate in GATES {
             assert!(
-                FAULTS.iter().any(|f| f.catcher == Catcher::Gate(gate.name)),
+                faults::all().any(|f| f.catcher == Catcher::Gate(gate.name)),
                 "no fault for the gate {}",
                 gate.name
             );
         }
-        for fault in FAULTS {
+        for fault in faults::all() {
             if let Catcher::Gate(name) = fault.catcher {
                 assert!(Gate::find(name).is_some(), "{}: there is no gate {name}", fault.name);
                 assert!(!fault.sign.is_empty(), "{}: say what the gate {name} must complain about", fault.name);
             }
         }
-        let mut names: Vec<&str> = FAULTS.iter().map(|f| f.name).collect();
+        let mut names: Vec<&str> = faults::all().map(|f| f.name).collect();
         names.sort_unstable();
         assert!(names.windows(2).all(|w| w[0] != w[1]), "two faults of one name");
     }
@@ -233,13 +233,13 @@ mod tests {
     #[test]
     fn every_fault_fits_the_tree() {
         let root = crate::root();
-        for fault in FAULTS {
+        for fault in faults::all() {
             for edit in fault.edits {
                 // Later edits of a file are judged without the earlier ones: they must not depend on each other.
                 match *edit {
                     Edit::Replace(file, find, with) => {
                         let count = std::fs::read_to_string(root.join(file)).unwrap_or_default().matches(find).count();
-                        assert_eq!(count, 1, "`{}`: {file} has `{find}` {count} times; update FAULTS", fault.name);
+                        assert_eq!(count, 1, "`{}`: {file} has `{find}` {count} times; update the fault", fault.name);
                         assert_ne!(find, with, "`{}` plants nothing", fault.name);
                     }
                     Edit::Create(file, ..) => assert!(!root.join(file).exists(), "`{}`: {file} exists", fault.name),
