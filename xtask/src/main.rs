@@ -46,9 +46,19 @@ enum Chore {
     },
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    match run(Args::parse().chore) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn run(chore: Chore) -> anyhow::Result<ExitCode> {
     let root = root();
-    match Args::parse().chore {
+    match chore {
         Chore::Check { only } => check::check(&root, only.as_deref()),
         Chore::Prove { only } => prove::prove(&root, only.as_deref()),
         Chore::GenModel(what) => gen_model::run(&root, &what).map(|()| ExitCode::SUCCESS),
@@ -56,6 +66,8 @@ fn main() -> anyhow::Result<ExitCode> {
     }
 }
 
+/// The chore could not be done.
+const USAGE: u8 = 2;
 /// Something could not be checked; distinct from both success and failure.
 const SKIPPED: u8 = 3;
 

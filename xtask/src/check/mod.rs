@@ -1,5 +1,5 @@
 //! The gates: what must hold before a change is merged. One line in [`GATES`] each, and at least one fault in
-//! [`FAULTS`](crate::prove::faults::FAULTS) that it must catch.
+//! [`faults`](crate::prove::faults) that it must catch.
 
 mod edges;
 mod lists;

@@ -12,10 +12,13 @@ use super::random::Random;
 /// Makes the blocks of one tensor.
 pub(super) struct Blocks {
     bytes: usize,
-    finish: fn(&mut [u8], &Scale, &mut Random),
+    finish: Finish,
     scales: [Scale; SCALES],
     random: Random,
 }
+
+/// Puts the scales into a block of random bits.
+type Finish = fn(&mut [u8], &Scale, &mut Random);
 
 /// The block scales of a tensor: 0.75 to 1.25 of their root mean square.
 const SCALES: usize = 16;
@@ -33,7 +36,7 @@ impl Blocks {
     /// # Errors
     /// When no rule for the format is known, or `std` needs a scale that f16 does not have.
     pub(super) fn new(tensor_type: TensorType, std: f64, random: Random) -> anyhow::Result<Blocks> {
-        let (unit, finish): (f64, fn(&mut [u8], &Scale, &mut Random)) = match tensor_type {
+        let (unit, finish): (f64, Finish) = match tensor_type {
             // d (sc q - 7.5 m), sc and m independent and uniform in 32..64: variance E[sc²] 255/12 + 7.5² 2 Var(sc).
             TensorType::Q4K => ((2341.5f64 * 21.25 + 56.25 * 2.0 * 85.25).sqrt(), q4_k),
             // d sc (q - 32), sc in ±64..128: its sign cancels the mean of -1/2. E[sc²] times 4095/12 + 1/4.

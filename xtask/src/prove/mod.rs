@@ -13,41 +13,42 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::check::{Gate, Outcome, cargo};
 use crate::{command, tree};
-use faults::{Catcher, Edit, FAULTS, Fault};
+use faults::{Catcher, Edit, Fault};
 
 /// A planted fault may make a test hang; then it was not caught.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// Plants every fault and prints a line for each. Exit code 1 if one was not caught.
+/// Plants every fault and prints a line for each. Exit code 1 if one was not caught, or its catcher is red without it.
 ///
 /// # Errors
-/// When no fault matches `only`, an entry no longer fits the tree, or a check is red without any fault.
+/// When no fault matches `only`, or an entry no longer fits the tree.
 pub(crate) fn prove(root: &Path, only: Option<&str>) -> anyhow::Result<ExitCode> {
     let matches = |f: &&Fault| only.is_none_or(|text| f.name.contains(text) || f.catcher.name().contains(text));
-    let chosen: Vec<&Fault> = FAULTS.iter().filter(matches).collect();
+    let chosen: Vec<&Fault> = faults::all().filter(matches).collect();
     if chosen.is_empty() {
-        let names: Vec<&str> = FAULTS.iter().map(|f| f.name).collect();
+        let names: Vec<&str> = faults::all().map(|f| f.name).collect();
         bail!("no fault matches {:?}; there are\n{}", only.unwrap_or_default(), names.join("\n"));
     }
     let place = Place::new(root)?;
     println!("without a fault:");
-    let mut sound: Vec<Catcher> = Vec::new();
+    let mut states: Vec<(Catcher, bool)> = Vec::new();
     for fault in &chosen {
-        if !sound.contains(&fault.catcher) {
-            let start = Instant::now();
-            place.require_green(fault.catcher)?;
-            println!("green       {:6.1} s  {}", start.elapsed().as_secs_f64(), fault.catcher.name());
-            sound.push(fault.catcher);
+        if states.iter().any(|(catcher, _)| *catcher == fault.catcher) {
+            continue;
         }
+        let start = Instant::now();
+        let red = place.why_not_green(fault.catcher)?;
+        row(if red.is_none() { "green" } else { "RED" }, start, fault.catcher.name(), "");
+        red.iter().for_each(|why| println!("{why}\n"));
+        states.push((fault.catcher, red.is_none()));
     }
     println!("with one:");
     let mut missed = 0;
     for fault in &chosen {
         let start = Instant::now();
-        let verdict = place.plant(fault)?;
-        let seconds = start.elapsed().as_secs_f64();
-        let word = if verdict.is_ok() { "caught" } else { "NOT CAUGHT" };
-        println!("{word:10}  {seconds:6.1} s  {}  by  {}", fault.name, fault.catcher.name());
+        let green = states.contains(&(fault.catcher, true));
+        let verdict = if green { place.plant(fault)? } else { Err("it is red without any fault".to_owned()) };
+        row(if verdict.is_ok() { "caught" } else { "NOT CAUGHT" }, start, fault.catcher.name(), fault.name);
         if let Err(why) = verdict {
             println!("{why}\n");
             missed += 1;
@@ -55,6 +56,11 @@ pub(crate) fn prove(root: &Path, only: Option<&str>) -> anyhow::Result<ExitCode>
     }
     println!("{} caught, {missed} not caught", chosen.len() - missed);
     Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn row(verdict: &str, start: Instant, catcher: &str, fault: &str) {
+    let catcher: String = if catcher.len() > 44 { format!("{}…", &catcher[..43]) } else { catcher.to_owned() };
+    println!("{verdict:10} {:6.1} s  {catcher:44}  {fault}", start.elapsed().as_secs_f64());
 }
 
 /// Where faults are planted.
@@ -89,12 +95,12 @@ impl Place {
         }
     }
 
-    fn require_green(&self, catcher: Catcher) -> anyhow::Result<()> {
-        match self.run(catcher)? {
-            Outcome::Passed => Ok(()),
-            Outcome::Failed(why) => bail!("{} is red without any fault:\n{why}", catcher.name()),
-            Outcome::Skipped(why) => bail!("{} was skipped, which proves nothing: {why}", catcher.name()),
-        }
+    fn why_not_green(&self, catcher: Catcher) -> anyhow::Result<Option<String>> {
+        Ok(match self.run(catcher)? {
+            Outcome::Passed => None,
+            Outcome::Failed(why) => Some(why),
+            Outcome::Skipped(why) => Some(format!("it was skipped, which proves nothing: {why}")),
+        })
     }
 
     /// Plants, looks, restores. `Err` of the inner result says why the fault was not caught.
@@ -120,7 +126,7 @@ impl Edit {
     /// The file that it changes.
     pub(crate) fn file(&self) -> &'static str {
         match self {
-            Edit::Replace { file, .. } | Edit::Create { file, .. } => file,
+            Edit::Replace(file, ..) | Edit::Create(file, ..) => file,
         }
     }
 
@@ -131,13 +137,13 @@ impl Edit {
     pub(crate) fn apply(&self, root: &Path) -> anyhow::Result<()> {
         let path = root.join(self.file());
         match *self {
-            Edit::Replace { file, find, with } => {
+            Edit::Replace(file, find, with) => {
                 let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
                 let count = text.matches(find).count();
                 ensure!(count == 1, "{file} has `{find}` {count} times; it must be there exactly once");
                 std::fs::write(&path, text.replacen(find, with, 1))?;
             }
-            Edit::Create { file, line, lines } => {
+            Edit::Create(file, line, lines) => {
                 ensure!(!path.exists(), "{file} exists");
                 std::fs::write(&path, format!("{line}\n").repeat(lines))?;
             }
@@ -208,18 +214,18 @@ mod tests {
     fn every_gate_has_a_fault_and_every_gate_named_exists() {
         for gate in GATES {
             assert!(
-                FAULTS.iter().any(|f| f.catcher == Catcher::Gate(gate.name)),
+                faults::all().any(|f| f.catcher == Catcher::Gate(gate.name)),
                 "no fault for the gate {}",
                 gate.name
             );
         }
-        for fault in FAULTS {
+        for fault in faults::all() {
             if let Catcher::Gate(name) = fault.catcher {
                 assert!(Gate::find(name).is_some(), "{}: there is no gate {name}", fault.name);
                 assert!(!fault.sign.is_empty(), "{}: say what the gate {name} must complain about", fault.name);
             }
         }
-        let mut names: Vec<&str> = FAULTS.iter().map(|f| f.name).collect();
+        let mut names: Vec<&str> = faults::all().map(|f| f.name).collect();
         names.sort_unstable();
         assert!(names.windows(2).all(|w| w[0] != w[1]), "two faults of one name");
     }
@@ -227,16 +233,16 @@ mod tests {
     #[test]
     fn every_fault_fits_the_tree() {
         let root = crate::root();
-        for fault in FAULTS {
+        for fault in faults::all() {
             for edit in fault.edits {
                 // Later edits of a file are judged without the earlier ones: they must not depend on each other.
                 match *edit {
-                    Edit::Replace { file, find, with } => {
+                    Edit::Replace(file, find, with) => {
                         let count = std::fs::read_to_string(root.join(file)).unwrap_or_default().matches(find).count();
-                        assert_eq!(count, 1, "`{}`: {file} has `{find}` {count} times; update FAULTS", fault.name);
+                        assert_eq!(count, 1, "`{}`: {file} has `{find}` {count} times; update the fault", fault.name);
                         assert_ne!(find, with, "`{}` plants nothing", fault.name);
                     }
-                    Edit::Create { file, .. } => assert!(!root.join(file).exists(), "`{}`: {file} exists", fault.name),
+                    Edit::Create(file, ..) => assert!(!root.join(file).exists(), "`{}`: {file} exists", fault.name),
                 }
             }
         }
@@ -246,11 +252,11 @@ mod tests {
     fn an_edit_that_finds_its_text_twice_or_not_at_all_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("f"), "a b b").unwrap();
-        let replace = |find| Edit::Replace { file: "f", find, with: "x" }.apply(folder.path());
+        let replace = |find| Edit::Replace("f", find, "x").apply(folder.path());
         assert!(replace("b").is_err() && replace("c").is_err());
         replace("a").unwrap();
         assert_eq!(std::fs::read(folder.path().join("f")).unwrap(), b"x b b");
-        let create = Edit::Create { file: "g", line: "y", lines: 2 };
+        let create = Edit::Create("g", "y", 2);
         create.apply(folder.path()).unwrap();
         assert_eq!(std::fs::read(folder.path().join("g")).unwrap(), b"y\ny\n");
         assert!(create.apply(folder.path()).is_err());

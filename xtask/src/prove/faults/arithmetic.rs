@@ -1,0 +1,133 @@
+//! Faults of kernels and of the mathematics.
+
+use super::Catcher::Test;
+use super::Edit::Replace;
+use super::Fault;
+
+const PATHS: &[&str] = &["-p", "twinpath-paths", "--lib"];
+const RECORDINGS: &[&str] = &["-p", "twinpath-paths", "--test", "recordings"];
+
+/// See [`AREAS`](super::AREAS).
+pub(super) const FAULTS: &[Fault] = &[
+    Fault {
+        name: "a dot product's sums are added in another order",
+        edits: &[Replace(
+            "crates/paths/src/simd/dot.rs",
+            "for width in [8, 4, 2, 1] {\n        for j in 0..width {\n            s[j] += s[j + width];",
+            "for width in [1, 2, 4, 8] {\n        for j in (0..16).step_by(2 * width) {\n            s[j] += s[j + width];",
+        )],
+        catcher: Test { target: PATHS, name: "every_tile_of_every_instruction_set_has_the_bits_of_the_plain_order" },
+        sign: "",
+    },
+    Fault {
+        name: "the AVX2 dot product rounds its products",
+        edits: &[
+            Replace("crates/paths/src/simd/dot.rs", "    std::arch::x86_64::_mm256_fmadd_ps\n", "    super::planted\n"),
+            Replace(
+                "crates/paths/src/simd/dot.rs",
+                "#[inline(always)]\nfn zero() -> Lanes {",
+                "#[target_feature(enable = \"avx2\")]\nfn planted(\n    a: std::arch::x86_64::__m256,\n    b: \
+                       std::arch::x86_64::__m256,\n    c: std::arch::x86_64::__m256,\n) -> std::arch::x86_64::__m256 \
+                       {\n    std::arch::x86_64::_mm256_add_ps(std::arch::x86_64::_mm256_mul_ps(a, b), \
+                       c)\n}\n\n#[inline(always)]\nfn zero() -> Lanes {",
+            ),
+        ],
+        catcher: Test { target: PATHS, name: "every_tile_of_every_instruction_set_has_the_bits_of_the_plain_order" },
+        sign: "avx2",
+    },
+    Fault {
+        name: "a sum depends on the number of threads",
+        edits: &[Replace(
+            "crates/paths/src/simd/dot.rs",
+            "    let mut s = *sums;\n",
+            "    let mut s = *sums;\n    if rayon::current_num_threads() > 1 {\n        s.reverse();\n    }\n",
+        )],
+        catcher: Test { target: PATHS, name: "ops_without_weight_matrices_have_one_value_also_row_by_row" },
+        sign: "on 2 threads",
+    },
+    Fault {
+        name: "the AVX2 integer kernel loses half of the products",
+        edits: &[Replace(
+            "crates/paths/src/fused/x86.rs",
+            "let dot = _mm256_add_epi32(low, high);",
+            "let _ = high;\n        let dot = low;",
+        )],
+        catcher: Test { target: PATHS, name: "all_instruction_sets_give_the_same_bits" },
+        sign: "avx2",
+    },
+    Fault {
+        name: "a batch adds its blocks in another order",
+        edits: &[Replace(
+            "crates/paths/src/fused/row.rs",
+            "zip(activations) {\n        F::unpack(s, bytes, &mut block);\n        let factors",
+            "zip(activations).rev() {\n        F::unpack(s, bytes, &mut block);\n        let factors",
+        )],
+        catcher: Test { target: PATHS, name: "a_batch_gives_the_bits_of_its_rows_alone_and_threads_change_nothing" },
+        sign: "",
+    },
+    Fault {
+        name: "activations that are not numbers are coded as zeros",
+        edits: &[Replace(
+            "crates/paths/src/q8.rs",
+            "        return f32::NAN;\n    }\n    let max",
+            "        return 0.0;\n    }\n    let max",
+        )],
+        catcher: Test {
+            target: PATHS,
+            name: "a_non_finite_activation_makes_every_output_of_its_position_nan_and_no_other",
+        },
+        sign: "",
+    },
+    Fault {
+        name: "the oracle's RMSNorm without eps",
+        edits: &[Replace(
+            "crates/engine/src/oracle.rs",
+            "(mean_square + eps).sqrt()",
+            "(mean_square + 0.0 * eps).sqrt()",
+        )],
+        catcher: Test { target: RECORDINGS, name: "llama_with_grouped_queries_and_adjacent_pairs" },
+        sign: "oracle logits",
+    },
+    Fault {
+        name: "the oracle rotates adjacent pairs where halves are meant",
+        edits: &[Replace(
+            "crates/engine/src/oracle.rs",
+            "Pairing::HalfSplit => (i, i + pairs),",
+            "Pairing::HalfSplit => (2 * i, 2 * i + 1 + 0 * pairs),",
+        )],
+        catcher: Test { target: RECORDINGS, name: "qwen3_with_head_norms" },
+        sign: "oracle logits",
+    },
+    Fault {
+        name: "RoPE begins at position 1",
+        edits: &[Replace("crates/paths/src/f32_ops/rope.rs", "start + t", "start + t + 1")],
+        catcher: Test { target: RECORDINGS, name: "qwen3_with_head_norms" },
+        sign: "standalone at",
+    },
+    Fault {
+        name: "the oracle's query heads read the wrong key head",
+        edits: &[Replace(
+            "crates/engine/src/oracle.rs",
+            "let kv = h / (heads / kv_heads);\n            for s in 0..keys",
+            "let kv = h % kv_heads;\n            for s in 0..keys",
+        )],
+        catcher: Test { target: RECORDINGS, name: "llama_with_grouped_queries_and_adjacent_pairs" },
+        sign: "oracle logits",
+    },
+    Fault {
+        name: "a sliding window is one key too wide",
+        edits: &[Replace("crates/engine/src/op.rs", "end.saturating_sub(w)", "end.saturating_sub(w + 1)")],
+        catcher: Test { target: RECORDINGS, name: "mistral_with_sliding_window" },
+        sign: "oracle logits",
+    },
+    Fault {
+        name: "YaRN without its factor on cos and sin",
+        edits: &[Replace(
+            "crates/engine/src/rope.rs",
+            "if *factor > 1.0 => 0.1 * libm::log(*factor) + 1.0,",
+            "if *factor > 1.0 => 1.0,",
+        )],
+        catcher: Test { target: RECORDINGS, name: "qwen2_with_yarn" },
+        sign: "oracle logits",
+    },
+];
