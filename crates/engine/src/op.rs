@@ -96,7 +96,7 @@ impl Mask {
 pub enum Pairing {
     /// `(2i, 2i + 1)`: ggml's NORM, the layout of Llama's GGUF files.
     Adjacent,
-    /// `(i, i + dim / 2)`: ggml's NEOX, the layout of Hugging Face checkpoints.
+    /// `(i, i + n / 2)` of the `n` rotated elements: ggml's NEOX, the layout of Hugging Face checkpoints.
     HalfSplit,
 }
 

@@ -9,7 +9,7 @@ use common::{apr_metadata, every_type, gguf_bytes, llama_plans, zoo};
 use twinpath_formats::apr::Apr;
 use twinpath_formats::convert::{ConvertReport, Dequantize, Options, convert, to_ggml, to_hf};
 use twinpath_formats::gguf::{Gguf, Value};
-use twinpath_formats::{Container, Fault, FormatError, TensorPlan, TensorType, Verify, gguf};
+use twinpath_formats::{Container, Fault, FormatError, TensorPlan, TensorType, Verify, apr, gguf};
 
 fn run(input: &Path, output: &Path) -> Result<ConvertReport, FormatError> {
     convert(input, output, &Options::default(), &mut |_, _| ())
@@ -177,6 +177,10 @@ fn an_apr_of_another_tool_becomes_gguf_with_conventional_types() {
     metadata.insert("n_embd".into(), 4.into());
     metadata.insert("created_at".into(), "2026-01-01".into());
     metadata.insert("model.hidden_size".into(), 4.into());
+    metadata.insert("license".into(), serde_json::Value::Null);
+    metadata.insert("data_source".into(), "a crawl".into());
+    metadata.insert("chat_template".into(), "{{ x }}".into());
+    metadata.insert("tokenizer.model_type".into(), "BPE".into());
     std::fs::write(&input, common::apr_bytes(&metadata, &common::apr_plans())).unwrap();
     run(&input, &output).unwrap();
     let gguf = Gguf::open(&output).unwrap();
@@ -184,16 +188,55 @@ fn an_apr_of_another_tool_becomes_gguf_with_conventional_types() {
     assert_eq!(gguf.get("qwen2.embedding_length"), Some(&Value::U32(4)));
     assert_eq!(gguf.get("qwen2.attention.layer_norm_rms_epsilon"), Some(&Value::F32(1e-6)));
     assert_eq!(gguf.get("general.quantization_version"), Some(&Value::U32(2)));
-    assert_eq!(gguf.get("apr.metadata"), Some(&Value::String(r#"{"created_at":"2026-01-01"}"#.into())));
+    assert_eq!(gguf.str("tokenizer.ggml.model").unwrap(), Some("gpt2"));
+    assert_eq!(gguf.str("tokenizer.chat_template").unwrap(), Some("{{ x }}"));
+    let extra = r#"{"created_at":"2026-01-01","data_source":"a crawl","tokenizer.model_type":"BPE"}"#;
+    assert_eq!(gguf.str("apr.metadata").unwrap(), Some(extra));
     let names: Vec<&str> = gguf.tensors().iter().map(|t| t.name.as_str()).collect();
     assert_eq!(names, ["output_norm.weight", "output.weight", "token_embd.weight"], "the order of the data");
     run(&output, &again).unwrap();
     let apr = Apr::open(&again, Verify::All).unwrap();
     assert_eq!(apr.str("created_at").unwrap(), Some("2026-01-01"));
+    assert_eq!(apr.str("data_source").unwrap(), Some("a crawl"));
+    assert_eq!(apr.str("chat_template").unwrap(), Some("{{ x }}"));
     let first = Apr::open(&input, Verify::All).unwrap();
     for entry in first.tensors() {
         assert_eq!(first.bytes(entry), apr.bytes(apr.tensor(&entry.name).unwrap()));
     }
+}
+
+#[test]
+fn what_was_edited_in_the_apr_reaches_the_gguf() {
+    let folder = tempfile::tempdir().unwrap();
+    let [mid, output] = ["mid.apr", "out.gguf"].map(|n| folder.path().join(n));
+    let apr = Apr::open(&zoo("teacher-q4_k_m.apr"), Verify::All).unwrap();
+    let mut metadata = apr.metadata().clone();
+    metadata.insert("rope_theta".into(), 5e5.into());
+    metadata.insert("author".into(), "somebody".into());
+    apr::write(&mid, &metadata, &[], &mut |_, _| Ok(())).unwrap();
+    run(&mid, &output).unwrap();
+    let gguf = Gguf::open(&output).unwrap();
+    assert_eq!(gguf.f32("qwen2.rope.freq_base").unwrap(), Some(5e5));
+    assert_eq!(gguf.str("general.author").unwrap(), Some("somebody"));
+    // A listed key whose value is gone or of another type is an error, not a gap.
+    metadata.insert("rope_theta".into(), "fast".into());
+    apr::write(&mid, &metadata, &[], &mut |_, _| Ok(())).unwrap();
+    let refused = run(&mid, &output).unwrap_err();
+    assert!(refused.to_string().contains("qwen2.rope.freq_base"), "{refused}");
+}
+
+#[test]
+fn version_2_keeps_everything_but_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let [input, mid, output] = ["in.gguf", "mid.apr", "out.gguf"].map(|n| folder.path().join(n));
+    let version_3 = gguf_bytes(&every_type(), &llama_plans());
+    let mut version_2 = version_3.clone();
+    version_2[4] = 2;
+    std::fs::write(&input, version_2).unwrap();
+    let report = run(&input, &mid).unwrap();
+    assert!(report.warnings[0].contains("version 2"));
+    run(&mid, &output).unwrap();
+    assert_eq!(std::fs::read(&output).unwrap(), version_3);
 }
 
 #[test]

@@ -249,6 +249,25 @@ fn the_writer_refuses_what_the_reader_would() {
     assert!(matches!(write(&nested, &[]), Fault::CannotWrite { .. }));
 }
 
+#[test]
+fn plain_values_are_infinite_or_nan_exactly_where_their_format_says() {
+    let patterns: Vec<u16> =
+        (0..=u16::MAX).step_by(3).chain([0x7c00, 0x7bff, 0x7f80, 0x7f7f, 0xff80, 0xfc00]).collect();
+    for kind in [TensorType::F16, TensorType::BF16, TensorType::F32] {
+        for pattern in &patterns {
+            let mut value = vec![0xff; kind.format().block_bytes() - 2];
+            value.extend(pattern.to_le_bytes());
+            let plan = [TensorPlan::new("x", kind, &[1])];
+            let bytes = gguf::to_bytes(&Metadata::default(), &plan, &mut |_, out| {
+                out.write_all(&value).unwrap();
+                Ok(())
+            });
+            let found = read(bytes.unwrap()).unwrap().check_finite().is_ok();
+            assert_eq!(found, kind.format().is_finite(&value), "{} {pattern:04x}", kind.name());
+        }
+    }
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let text = ".{0,8}";
     prop_oneof![

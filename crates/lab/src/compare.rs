@@ -145,7 +145,7 @@ fn blank(a: &Party<'_>, b: &Party<'_>, tokens: &[u32], options: CompareOptions) 
 /// When a file can no longer be read.
 pub fn provenance(parties: &[&Party<'_>], hash: bool) -> Result<Provenance, LabError> {
     let mut files: Vec<FileId> = Vec::new();
-    for path in parties.iter().flat_map(|p| p.files()) {
+    for path in parties.iter().flat_map(|p| p.files()).filter(|p| !p.is_dir()) {
         let shown = path.display().to_string();
         if files.iter().all(|f| f.path != shown) {
             files.push(identify(path, hash)?);

@@ -33,7 +33,7 @@ pub fn inspect(path: &Path, deep: bool) -> Result<Inspection, LabError> {
         verified.push("every block scale is finite".to_owned());
     }
     let mut files = Vec::new();
-    for path in container.paths() {
+    for path in container.paths().into_iter().filter(|p| !p.is_dir()) {
         let io = |source| LabError::Io { file: path.to_owned(), source };
         files.push((path.display().to_string(), std::fs::metadata(path).map_err(io)?.len()));
     }

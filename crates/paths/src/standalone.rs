@@ -142,7 +142,31 @@ mod tests {
     use twinpath_formats::quant::FORMATS;
 
     use super::*;
-    use crate::test_values::{Random, blocks};
+    use crate::test_values::{Random, blocks, lane_dot};
+
+    #[test]
+    fn linear_has_the_bits_of_its_stated_order_for_every_format() {
+        let mut random = Random::new(31);
+        for f in FORMATS {
+            // Rows beside the tile of 8, columns beside the strip of 1024, positions beside the group of 128.
+            for (rows, cols, positions) in [(1, 3, 1), (9, 1030, 2), (2, 40, 131)] {
+                let cols = (cols as usize).next_multiple_of(f.block_len());
+                let bytes = blocks(f.tensor_type(), rows * (cols / f.block_len()), &mut random);
+                let weight = Matrix::new(f.tensor_type(), rows, cols, &bytes).unwrap();
+                let (x, bias) = (random.tensor(positions, cols), random.values(rows));
+                let found = linear(Isa::detect(), weight, Some(&bias), &x);
+                let mut exact = vec![0.0; cols];
+                for i in 0..rows {
+                    weight.decode_row(i, &mut exact);
+                    let w: Vec<f32> = exact.iter().map(|w| *w as f32).collect();
+                    for t in 0..positions {
+                        let expected = lane_dot(&w, x.row(t)) + bias[i];
+                        assert_eq!(found.row(t)[i].to_bits(), expected.to_bits(), "{} row {i} position {t}", f.name());
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn linear_is_within_its_bound_for_every_format() {

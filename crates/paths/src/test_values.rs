@@ -33,6 +33,17 @@ impl Random {
     }
 }
 
+/// The order of [`dot`](crate::simd::dot), said as plainly as it can be.
+pub(crate) fn lane_dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 16];
+    for i in 0..a.len() {
+        sums[i % 16] = a[i].mul_add(b[i], sums[i % 16]);
+    }
+    let eight: [f32; 8] = std::array::from_fn(|j| sums[j] + sums[j + 8]);
+    let four: [f32; 4] = std::array::from_fn(|j| eight[j] + eight[j + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
 /// Byte offsets of the f16 fields of a block.
 fn f16_fields(tensor_type: TensorType) -> &'static [usize] {
     match tensor_type {

@@ -60,7 +60,7 @@ fn sites(record: &Comparison) -> String {
             d.sqnr_db.map_or("-".to_owned(), |x| format!("{x:.1}")),
             short(d.cosine.map(|c| 1.0 - c)),
             short(d.peak.as_ref().map(|p| p.abs)),
-            d.peak.as_ref().map_or("-".to_owned(), |p| format!("{}:{}", p.position, p.channel)),
+            d.peak.as_ref().filter(|p| p.abs > 0.0).map_or("-".to_owned(), |p| format!("{}:{}", p.position, p.channel)),
             percent(s.a_oracle.as_ref().and_then(|d| d.relative_l2)),
             percent(s.b_oracle.as_ref().and_then(|d| d.relative_l2)),
             compared(d),

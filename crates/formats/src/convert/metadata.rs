@@ -73,11 +73,9 @@ const OTHERS: [(&str, &str, &str); 18] = [
 ];
 
 /// `.apr` keys that follow from the rest of the file (with all `model.*`): written anew, never carried over.
-const DERIVED: [&str; 14] = [
+const DERIVED: [&str; 12] = [
     LIST,
     "model_type",
-    "data_source",
-    "data_license",
     "original_format",
     "total_size",
     "param_count",
@@ -103,6 +101,9 @@ const COPIED: [&str; 10] = [
     "rope_theta",
     "rms_norm_eps",
 ];
+
+/// RoPE's base where a GGUF file gives none (llama.cpp); readers of `.apr` assume others, so it is written out.
+const DEFAULT_THETA: f32 = 10_000.0;
 
 fn family(file: &Path, architecture: &str) -> Result<&'static Family, FormatError> {
     FAMILIES.iter().find(|f| f.architecture == architecture).ok_or_else(|| {
@@ -174,7 +175,9 @@ pub(crate) fn to_apr(
         let extra: Map<String, Json> = serde_json::from_str(text)
             .map_err(|e| Fault::BadJson { what: "the GGUF key apr.metadata", problem: e.to_string() }.at(file))?;
         for (key, value) in extra {
-            map.entry(key).or_insert(value);
+            if map.get(&key).is_none_or(Json::is_null) {
+                map.insert(key, value);
+            }
         }
     }
     Ok(map)
@@ -211,8 +214,7 @@ fn arrange(mut held: Map<String, Json>, family: &Family, weights: &Weights) -> M
         }
         take(&mut map, home);
         if home == "rope_theta" {
-            // The default of llama.cpp where the key is absent; upstream's readers assume others.
-            map.entry(home).or_insert_with(|| encode_f32(10000.0));
+            map.entry(home).or_insert_with(|| encode_f32(DEFAULT_THETA));
             map.insert("rope_type".to_owned(), json!(family.rope_type));
         }
     }
@@ -259,8 +261,9 @@ pub(crate) fn to_gguf(
     let mut metadata = Metadata::default();
     match apr.array(LIST)? {
         Some(list) => from_list(apr, list, &homes, &mut metadata)?,
-        None => from_homes(apr, family, &homes, quantised, &mut metadata)?,
+        None => metadata.set("general.architecture", Value::String(family.architecture.to_owned())),
     }
+    from_homes(apr, &homes, quantised, &mut metadata)?;
     if changed && metadata.get("general.file_type").is_some() {
         metadata.remove("general.file_type");
         dropped.push("general.file_type".to_owned());
@@ -314,33 +317,52 @@ fn from_list(
             };
             Some((key, value))
         };
-        let bad = || Fault::BadJson { what: LIST, problem: format!("{item} names no value of that type") };
+        let named = item.get(0).cloned().unwrap_or_default();
+        let bad = || Fault::BadJson { what: LIST, problem: format!("{named} has no value of its type") };
         let (key, value) = value_of().ok_or_else(|| bad().at(apr.paths()[0]))?;
         metadata.set(key, value);
     }
     Ok(())
 }
 
-/// The keys of a file that another tool made, with the types that they have by convention.
+/// The keys that are not listed (all of them in a file of another tool), with the types that they have by convention.
 fn from_homes(
     apr: &Apr,
-    family: &Family,
     homes: &[(String, &str, &str)],
     quantised: bool,
     metadata: &mut Metadata,
 ) -> Result<(), FormatError> {
-    metadata.set("general.architecture", Value::String(family.architecture.to_owned()));
-    for (key, home, kind) in homes.iter().skip(1) {
-        let Some(json) = apr.get(home) else { continue };
+    let listed = apr.get(LIST).is_some();
+    for (key, home, kind) in homes {
+        let value = match *home {
+            "tokenizer.chat_template" => apr.get(home).or_else(|| apr.get("chat_template")),
+            _ => apr.get(home),
+        };
+        let Some(json) = value.filter(|json| metadata.get(key).is_none() && !(listed && was_added(home, json))) else {
+            continue;
+        };
         let wrong = || {
             let found = crate::apr::json_type(json);
             Fault::WrongType { key: (*home).to_owned(), expected: "what its GGUF key holds", found }.at(apr.paths()[0])
         };
         metadata.set(key, from_plain(json, kind).ok_or_else(wrong)?);
     }
-    if quantised {
+    if !listed && metadata.get("tokenizer.ggml.merges").is_some() && metadata.get("tokenizer.ggml.model").is_none() {
+        // Files made from safetensors call it "BPE" under another key; GGUF's name for byte-level BPE is this.
+        metadata.set("tokenizer.ggml.model", Value::String("gpt2".to_owned()));
+    }
+    if !listed && quantised {
         // The version of ggml's block layouts, which has been 2 since GGUF exists.
         metadata.set("general.quantization_version", Value::U32(2));
     }
     Ok(())
+}
+
+/// Whether [`arrange`] put a dimension in that the GGUF file did not state.
+fn was_added(home: &str, json: &Json) -> bool {
+    match home {
+        "vocab_size" => true,
+        "rope_theta" => json.as_f64() == Some(f64::from(DEFAULT_THETA)),
+        _ => false,
+    }
 }

@@ -157,6 +157,9 @@ fn gguf_to_apr(
         shapes: steps.iter().map(|s| (s.plan.name.clone(), s.plan.shape.clone())).collect(),
     };
     let mut report = ConvertReport::default();
+    if gguf.version() != 3 {
+        report.warnings.push(format!("GGUF version {} is written as version 3 on the way back", gguf.version()));
+    }
     let changed = steps.iter().any(|s| s.round.is_some());
     let metadata = metadata::to_apr(gguf, &weights, changed, &mut report.dropped_keys)?;
     let plans: Vec<TensorPlan> = steps.iter().map(|s| s.plan.clone()).collect();

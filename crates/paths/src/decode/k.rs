@@ -2,6 +2,17 @@
 
 use super::f16_at;
 
+/// `[f(0), f(1), f(2), f(3)]`; `std::array::from_fn` is not always inlined.
+macro_rules! four {
+    ($j:ident => $value:expr) => {{
+        let mut all = [0.0f32; 4];
+        for $j in 0..4 {
+            all[$j] = $value;
+        }
+        all
+    }};
+}
+
 /// The four planes of 32 values that a half block of 128 has under its 32 bytes of bit pairs: value `32 j + l` is
 /// `value(j, l)`. `j` is a constant wherever it is called, and so is every shift made of it.
 #[inline(always)]
@@ -20,8 +31,8 @@ pub(super) fn q2_k(block: &[u8; 84], out: &mut [f32; 256]) {
     for (half, out) in out.as_chunks_mut::<128>().0.iter_mut().enumerate() {
         let (scales, codes) = (&block[8 * half..8 * half + 8], &block[16 + 32 * half..48 + 32 * half]);
         for odd in 0..2 {
-            let scale: [f32; 4] = std::array::from_fn(|j| d * f32::from(scales[2 * j + odd] & 15));
-            let min: [f32; 4] = std::array::from_fn(|j| dmin * f32::from(scales[2 * j + odd] >> 4));
+            let scale = four!(j => d * f32::from(scales[2 * j + odd] & 15));
+            let min = four!(j => dmin * f32::from(scales[2 * j + odd] >> 4));
             planes(16 * odd..16 * odd + 16, out, |j, l| scale[j] * f32::from(codes[l] >> (2 * j) & 3) - min[j]);
         }
     }
@@ -34,8 +45,7 @@ pub(super) fn q3_k(block: &[u8; 110], out: &mut [f32; 256]) {
     for (half, out) in out.as_chunks_mut::<128>().0.iter_mut().enumerate() {
         let codes = &block[32 + 32 * half..64 + 32 * half];
         for odd in 0..2 {
-            let scale: [f32; 4] =
-                std::array::from_fn(|j| d * (f32::from(q3_scale(block, 8 * half + 2 * j + odd)) - 32.0));
+            let scale = four!(j => d * (f32::from(q3_scale(block, 8 * half + 2 * j + odd)) - 32.0));
             planes(16 * odd..16 * odd + 16, out, |j, l| {
                 let q = codes[l] >> (2 * j) & 3 | (third[l] >> (4 * half) >> j & 1) << 2;
                 scale[j] * (f32::from(q) - 4.0)
@@ -98,7 +108,7 @@ pub(super) fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
         let (low, high) = (&block[64 * half..64 * half + 64], &block[128 + 32 * half..160 + 32 * half]);
         let scales = &block[192 + 8 * half..200 + 8 * half];
         for odd in 0..2 {
-            let scale: [f32; 4] = std::array::from_fn(|j| d * f32::from(scales[2 * j + odd].cast_signed()));
+            let scale = four!(j => d * f32::from(scales[2 * j + odd].cast_signed()));
             planes(16 * odd..16 * odd + 16, out, |j, l| {
                 let q = low[32 * (j % 2) + l] >> (4 * (j / 2)) & 15 | (high[l] >> (2 * j) & 3) << 4;
                 scale[j] * (f32::from(q) - 32.0)

@@ -2,7 +2,7 @@
 //!
 //! A format is unpacked by one generic function; its instances differ only in what carries 32 bytes.
 
-use super::{Block, Packed};
+use super::{Block, Form, Packed};
 
 /// Carries out operations with instructions that the processor has: a value of this type is the proof.
 pub(crate) trait Bytes: Copy {
@@ -32,6 +32,31 @@ pub(crate) trait Bytes: Copy {
     fn half(self, bits: u16) -> f32;
     /// The exact `(p, m)` of one block of `F`.
     fn integers<F: Packed>(self, block: &Block, q: &[i8], sums: &[i16]) -> (i32, i32);
+    /// What eight blocks of 32 add to a sum.
+    fn eight<F: Packed>(self, blocks: &[u8], activations: &Eight<'_>, terms: &mut Terms);
+}
+
+/// The coded activations of eight blocks of 32.
+pub(crate) struct Eight<'a> {
+    pub(super) q: &'a [i8; 256],
+    pub(super) sums: &'a [i16; 16],
+    pub(super) d: &'a [f32; 8],
+}
+
+/// Factors and integers of eight blocks: block `i` adds `scales[i] * integers[i]`, by one fused multiply-add.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub(crate) struct Terms {
+    pub(super) scales: [f32; 8],
+    pub(super) integers: [f32; 8],
+    /// The same for the minimums; zeros in an offset format.
+    pub(super) min_scales: [f32; 8],
+    pub(super) min_integers: [f32; 8],
+}
+
+impl Terms {
+    pub(super) const ZERO: Terms =
+        Terms { scales: [0.0; 8], integers: [0.0; 8], min_scales: [0.0; 8], min_integers: [0.0; 8] };
 }
 
 /// Code for every processor.
@@ -105,5 +130,21 @@ impl Bytes for Portable {
             m = m.wrapping_add(i32::from(sums[g]).wrapping_mul(i32::from(block.mins[g])));
         }
         (p, m)
+    }
+    #[inline(always)]
+    fn eight<F: Packed>(self, blocks: &[u8], activations: &Eight<'_>, terms: &mut Terms) {
+        let mut block = Block::ZERO;
+        for (i, bytes) in blocks.chunks_exact(F::BYTES).enumerate() {
+            F::unpack(self, bytes, &mut block);
+            let (d, dm) = F::factors(self, bytes);
+            let (p, m) = self.integers::<F>(&block, &activations.q[32 * i..], &activations.sums[2 * i..]);
+            let a = activations.d[i];
+            if F::FORM == Form::Offset {
+                (terms.scales[i], terms.integers[i]) = (d * a, p.wrapping_sub(m) as f32);
+            } else {
+                (terms.scales[i], terms.integers[i]) = (d * a, p as f32);
+                (terms.min_scales[i], terms.min_integers[i]) = (dm * a, m as f32);
+            }
+        }
     }
 }

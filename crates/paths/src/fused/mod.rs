@@ -36,6 +36,8 @@ mod row;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
+mod tile;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 use rayon::prelude::*;

@@ -2,11 +2,11 @@
 
 use std::marker::PhantomData;
 
-use super::bytes::{Bytes, Portable};
-#[cfg(target_arch = "x86_64")]
-use super::x86;
+use super::bytes::{Bytes, Eight, Portable, Terms};
 use super::{Block, Form, Job, Packed, join};
-use crate::q8::Codes;
+#[cfg(target_arch = "x86_64")]
+use super::{tile, x86};
+use crate::q8::{Codes, Q8_0_BLOCK};
 
 /// Evaluates `job` into `[positions, rows]`.
 pub(super) fn run<F: Packed>(job: &Job<'_>, out: &mut [f32]) {
@@ -14,7 +14,13 @@ pub(super) fn run<F: Packed>(job: &Job<'_>, out: &mut [f32]) {
     {
         if let Some(s) = x86::Vnni::new(job.isa) {
             // SAFETY: `s` proves the features.
-            return unsafe { vnni::<F>(s, job, out) };
+            return unsafe {
+                if job.codes.positions < tile::MIN_POSITIONS {
+                    vnni::<F>(s, job, out)
+                } else {
+                    tile::run::<F>(s, job, out)
+                }
+            };
         }
         if let Some(s) = x86::Avx2::new(job.isa) {
             // SAFETY: `s` proves the features.
@@ -41,28 +47,91 @@ fn rows<F: Packed, S: Bytes>(s: S, job: &Job<'_>, out: &mut [f32]) {
     let Job { weight, bias, codes, .. } = *job;
     let (rows, positions) = (weight.rows(), codes.positions);
     let mut sums = vec![[0.0f32; 2]; positions];
-    for row in 0..rows {
+    let mut first = 0;
+    if F::SHAPE.block == Q8_0_BLOCK && positions == 1 {
+        let mut terms = Vec::new();
+        while first + 4 <= rows {
+            let four = [0, 1, 2, 3].map(|i| weight.row(first + i));
+            let four = self::four(s, four, codes, &mut terms, PhantomData::<F>);
+            for (i, sums) in four.into_iter().enumerate() {
+                out[first + i] = value(F::FORM, sums, bias.map(|b| b[first + i]));
+            }
+            first += 4;
+        }
+    }
+    for row in first..rows {
         let bytes = weight.row(row);
         if let [sums] = &mut sums[..] {
-            *sums = one(s, bytes, codes, PhantomData::<F>);
+            *sums = one(s, bytes, codes, 0, [0.0; 2], PhantomData::<F>);
         } else {
             many(s, bytes, codes, &mut sums, PhantomData::<F>);
         }
         for (t, sums) in sums.iter().enumerate() {
-            let y = join(F::FORM, sums[0], sums[1]);
-            out[t * rows + row] = bias.map_or(y, |b| y + b[row]);
+            out[t * rows + row] = value(F::FORM, *sums, bias.map(|b| b[row]));
         }
     }
 }
 
-/// The two sums of one row and one position, held in registers.
+/// An output from its two sums.
 #[inline(always)]
-fn one<F: Packed, S: Bytes>(s: S, row: &[u8], codes: &Codes, _: PhantomData<F>) -> [f32; 2] {
-    let mut sums = [0.0; 2];
+fn value(form: Form, sums: [f32; 2], bias: Option<f32>) -> f32 {
+    let y = join(form, sums[0], sums[1]);
+    bias.map_or(y, |b| y + b)
+}
+
+/// The two sums of four rows of 32-wide blocks and one position. Their integers come first, row after row, because memory
+/// is fastest in one stream; then four chains of additions run side by side, because each alone would wait for itself.
+#[inline(always)]
+fn four<F: Packed, S: Bytes>(
+    s: S,
+    rows: [&[u8]; 4],
+    codes: &Codes,
+    terms: &mut Vec<[Terms; 4]>,
+    _: PhantomData<F>,
+) -> [[f32; 2]; 4] {
+    let mut sums = [[0.0f32; 2]; 4];
+    let (q, q_rest) = codes.q.as_chunks::<256>();
+    let (group_sums, d) = (codes.sums.as_chunks::<16>().0, codes.d.as_chunks::<8>().0);
+    terms.resize(q.len(), [Terms::ZERO; 4]);
+    for r in 0..4 {
+        let blocks = rows[r].chunks_exact(8 * F::BYTES);
+        let activations = q.iter().zip(group_sums).zip(d);
+        for ((terms, blocks), ((q, sums), d)) in terms.iter_mut().zip(blocks).zip(activations) {
+            s.eight::<F>(blocks, &Eight { q, sums, d }, &mut terms[r]);
+        }
+    }
+    for terms in &*terms {
+        for i in 0..8 {
+            for r in 0..4 {
+                sums[r][0] = terms[r].scales[i].mul_add(terms[r].integers[i], sums[r][0]);
+                if F::FORM != Form::Offset {
+                    sums[r][1] = terms[r].min_scales[i].mul_add(terms[r].min_integers[i], sums[r][1]);
+                }
+            }
+        }
+    }
+    if !q_rest.is_empty() {
+        for r in 0..4 {
+            sums[r] = one(s, rows[r], codes, 8 * q.len(), sums[r], PhantomData::<F>);
+        }
+    }
+    sums
+}
+
+/// The two sums of one row and one position, held in registers, from block `first` on.
+#[inline(always)]
+fn one<F: Packed, S: Bytes>(
+    s: S,
+    row: &[u8],
+    codes: &Codes,
+    first: usize,
+    mut sums: [f32; 2],
+    _: PhantomData<F>,
+) -> [f32; 2] {
     let mut block = Block::ZERO;
-    let q = codes.q.chunks_exact(F::SHAPE.block);
-    let activations = q.zip(codes.sums.chunks_exact(F::SHAPE.sums())).zip(&codes.d);
-    for (bytes, ((q, group_sums), &a)) in row.chunks_exact(F::BYTES).zip(activations) {
+    let q = codes.q[first * F::SHAPE.block..].chunks_exact(F::SHAPE.block);
+    let activations = q.zip(codes.sums[first * F::SHAPE.sums()..].chunks_exact(F::SHAPE.sums())).zip(&codes.d[first..]);
+    for (bytes, ((q, group_sums), &a)) in row[first * F::BYTES..].chunks_exact(F::BYTES).zip(activations) {
         F::unpack(s, bytes, &mut block);
         let (p, m) = s.integers::<F>(&block, q, group_sums);
         step(F::FORM, &mut sums, F::factors(s, bytes), a, p, m);

@@ -6,44 +6,10 @@ use super::bytes::{Bytes, Portable};
 use super::{Entry, Form, PACKED};
 use crate::q8::Codes;
 use crate::simd::{Isa, Level};
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-    /// In -1..1.
-    fn uniform(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    }
-}
-
-/// Where the f16 factors of a block are: d, and the minimum's where there is one.
-fn factor_places(t: TensorType) -> (usize, Option<usize>) {
-    match t {
-        TensorType::Q2K => (80, Some(82)),
-        TensorType::Q3K => (108, None),
-        TensorType::Q6K => (208, None),
-        TensorType::Q4K | TensorType::Q5K | TensorType::Q4_1 | TensorType::Q5_1 => (0, Some(2)),
-        _ => (0, None),
-    }
-}
-
-fn set_f16(bytes: &mut [u8], at: usize, value: f32) {
-    bytes[at..at + 2].copy_from_slice(&half::f16::from_f32(value).to_le_bytes());
-}
+use crate::test_values::{Random, set_scales};
 
 fn set_factors(t: TensorType, block: &mut [u8], d: f32, m: f32) {
-    let (at, m_at) = factor_places(t);
-    set_f16(block, at, d);
-    if let Some(at) = m_at {
-        set_f16(block, at, m);
-    }
+    set_scales(t, block, [d, m].map(half::f16::from_f32));
 }
 
 /// What the bytes other than the factors hold.
@@ -63,17 +29,17 @@ fn weights(t: TensorType, rows: usize, cols: usize, fill: Fill, random: &mut Ran
     for block in bytes.chunks_exact_mut(format.block_bytes()) {
         for byte in block.iter_mut() {
             *byte = match fill {
-                Fill::Random => random.next() as u8,
+                Fill::Random => random.bits() as u8,
                 Fill::All(byte) => byte,
             };
         }
-        set_factors(t, block, 0.01 * random.uniform(), 0.01 * random.uniform());
+        set_factors(t, block, 0.01 * random.signed(), 0.01 * random.signed());
     }
     bytes
 }
 
 fn activations(n: usize, random: &mut Random) -> Vec<f32> {
-    (0..n).map(|_| random.uniform() * random.uniform()).collect()
+    (0..n).map(|_| random.signed() * random.signed()).collect()
 }
 
 /// Codes at their limit: every product of a column has one sign.
@@ -104,7 +70,7 @@ fn every_quantised_format_is_listed_once() {
 /// minimum of 1 those of `m`: what the decoder says is the naive sum.
 #[test]
 fn integers_are_exactly_those_of_the_decoded_weights() {
-    let mut random = Random(1);
+    let mut random = Random::new(1);
     for entry in PACKED {
         let n = entry.tensor_type.format().block_len();
         for (i, fill) in FILLS.into_iter().chain([Fill::Random; 20]).enumerate() {
@@ -134,7 +100,7 @@ fn integers_are_exactly_those_of_the_decoded_weights() {
 
 #[test]
 fn no_code_is_above_the_stated_top() {
-    let mut random = Random(2);
+    let mut random = Random::new(2);
     for entry in PACKED {
         let n = entry.tensor_type.format().block_len();
         let top = FILLS.iter().flat_map(|fill| {
@@ -156,10 +122,12 @@ fn bits(y: &[f32]) -> Vec<u32> {
 /// Rows around a tile of 16, positions around every tile of positions, one to nine blocks.
 #[test]
 fn all_instruction_sets_give_the_same_bits() {
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     for entry in PACKED {
         for fill in FILLS {
-            for (rows, blocks, positions) in [(1, 1, 1), (5, 4, 1), (16, 3, 8), (17, 5, 9), (33, 9, 2), (15, 2, 21)] {
+            for (rows, blocks, positions) in
+                [(1, 1, 1), (5, 4, 1), (16, 3, 8), (17, 5, 9), (33, 9, 2), (15, 2, 21), (6, 19, 1), (9, 8, 1)]
+            {
                 let cols = blocks * entry.shape.block;
                 let bytes = weights(entry.tensor_type, rows, cols, fill, &mut random);
                 let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
@@ -186,7 +154,7 @@ fn the_widest_set_of_this_processor_is_among_those_tested() {
 
 #[test]
 fn a_batch_gives_the_bits_of_its_rows_alone_and_threads_change_nothing() {
-    let mut random = Random(4);
+    let mut random = Random::new(4);
     for entry in PACKED {
         let (rows, cols, positions) = (83, 512, 19);
         let bytes = weights(entry.tensor_type, rows, cols, Fill::Random, &mut random);
@@ -214,7 +182,7 @@ fn a_batch_gives_the_bits_of_its_rows_alone_and_threads_change_nothing() {
 /// is at most `(2 + B + 1) · 2^-24 · S` to first order; 1.01 covers the second, and f64's own errors.
 #[test]
 fn outputs_are_within_the_bound_of_the_exact_product() {
-    let mut random = Random(5);
+    let mut random = Random::new(5);
     for entry in PACKED {
         let (rows, blocks) = (7, 6);
         let (n, cols) = (entry.shape.block, blocks * entry.shape.block);
@@ -255,7 +223,7 @@ fn outputs_are_within_the_bound_of_the_exact_product() {
 
 #[test]
 fn a_non_finite_activation_makes_every_output_of_its_position_nan_and_no_other() {
-    let mut random = Random(6);
+    let mut random = Random::new(6);
     for entry in PACKED {
         let (rows, cols, positions) = (18, 512, 9);
         let bytes = weights(entry.tensor_type, rows, cols, Fill::Random, &mut random);
@@ -277,7 +245,7 @@ fn a_non_finite_activation_makes_every_output_of_its_position_nan_and_no_other()
 
 #[test]
 fn a_non_finite_weight_scale_is_never_a_finite_output() {
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     for entry in PACKED {
         let cols = 512;
         let mut bytes = weights(entry.tensor_type, 1, cols, Fill::Random, &mut random);
@@ -305,9 +273,37 @@ fn empty_shapes_are_empty_or_the_bias() {
 }
 
 #[test]
-fn f16_widens_exactly() {
+fn threads_change_nothing_for_one_position() {
+    let mut random = Random::new(8);
+    for entry in PACKED {
+        let (rows, cols) = (650, 512);
+        assert!(rows * cols > super::SERIAL_MACS, "the rows must be shared out");
+        let bytes = weights(entry.tensor_type, rows, cols, Fill::Random, &mut random);
+        let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
+        let (x, bias) = (activations(cols, &mut random), activations(rows, &mut random));
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            bits(&pool.install(|| entry.linear(Isa::detect(), weight, Some(&bias), 1, &x)))
+        };
+        let row =
+            |i: usize| entry.linear(Isa::PORTABLE, weight.rows_of(i..i + 1), Some(&bias[i..=i]), 1, &x)[0].to_bits();
+        assert_eq!(with(1), with(2));
+        assert_eq!(with(3), (0..rows).map(row).collect::<Vec<_>>());
+    }
+}
+
+fn assert_halves<S: Bytes>(s: S) {
     for bits in 0..=u16::MAX {
-        let (ours, half) = (Portable.half(bits), half::f16::from_bits(bits).to_f32());
+        let (ours, half) = (s.half(bits), half::f16::from_bits(bits).to_f32());
         assert!(ours.to_bits() == half.to_bits() || ours.is_nan() && half.is_nan(), "{bits:#x}");
+    }
+}
+
+#[test]
+fn every_f16_widens_exactly() {
+    assert_halves(Portable);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(s) = super::x86::Avx2::new(Isa::detect()) {
+        assert_halves(s);
     }
 }

@@ -5,8 +5,8 @@
 
 use std::arch::x86_64::*;
 
-use super::bytes::Bytes;
-use super::{Block, Form, Packed, array};
+use super::bytes::{Bytes, Eight, Terms};
+use super::{Block, Form, Packed, array, u16_at};
 use crate::simd::{Isa, Level};
 
 /// AVX2.
@@ -115,6 +115,87 @@ impl Bytes for Avx2 {
             join::<F>(p, minimums::<F>(block, sums))
         }
     }
+    #[inline(always)]
+    fn eight<F: Packed>(self, blocks: &[u8], activations: &Eight<'_>, terms: &mut Terms) {
+        // SAFETY: `self` proves AVX2 and F16C.
+        unsafe { eight::<F, _>(self, blocks, activations, terms) }
+    }
+}
+
+/// The product of the codes of one 32-wide block.
+trait Products: Bytes<V = __m256i> {
+    /// Σ c q in eight partial sums.
+    fn products<F: Packed>(self, c: __m256i, q: __m256i) -> __m256i;
+}
+
+impl Products for Avx2 {
+    #[inline(always)]
+    fn products<F: Packed>(self, c: __m256i, q: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { if F::TOP <= 127 { narrow(c, q, _mm256_set1_epi16(1)) } else { wide(c, q) } }
+    }
+}
+
+impl Products for Vnni {
+    #[inline(always)]
+    fn products<F: Packed>(self, c: __m256i, q: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX-512VL and VNNI.
+        unsafe { _mm256_dpbusd_epi32(_mm256_setzero_si256(), c, q) }
+    }
+}
+
+/// What eight blocks of 32 add to a sum.
+///
+/// # Safety
+/// AVX2 and F16C.
+#[inline(always)]
+unsafe fn eight<F: Packed, S: Products>(s: S, blocks: &[u8], activations: &Eight<'_>, terms: &mut Terms) {
+    // SAFETY: the caller's; the arrays have the lengths that are read and written.
+    unsafe {
+        let mut block = Block::ZERO;
+        let mut dots = [_mm256_setzero_si256(); 8];
+        for i in 0..8 {
+            F::unpack(s, &blocks[i * F::BYTES..(i + 1) * F::BYTES], &mut block);
+            dots[i] = s.products::<F>(s.load(array(&block.codes, 0)), load_i8(activations.q, 32 * i));
+        }
+        let p = sum_each(dots);
+        // The second of each pair of sums is zero.
+        let mins = _mm256_set1_epi32(i32::from(block.mins[0]));
+        let m = _mm256_madd_epi16(_mm256_loadu_si256(activations.sums.as_ptr().cast()), mins);
+        let a = _mm256_loadu_ps(activations.d.as_ptr());
+        let main = if F::FORM == Form::Offset { _mm256_sub_epi32(p, m) } else { p };
+        _mm256_storeu_ps(terms.integers.as_mut_ptr(), _mm256_cvtepi32_ps(main));
+        _mm256_storeu_ps(terms.scales.as_mut_ptr(), _mm256_mul_ps(halves::<F>(blocks, 0), a));
+        if F::FORM != Form::Offset {
+            _mm256_storeu_ps(terms.min_integers.as_mut_ptr(), _mm256_cvtepi32_ps(m));
+            _mm256_storeu_ps(terms.min_scales.as_mut_ptr(), _mm256_mul_ps(halves::<F>(blocks, 2), a));
+        }
+    }
+}
+
+/// The f16 at byte `at` of each of eight blocks.
+///
+/// # Safety
+/// AVX2 and F16C.
+#[inline(always)]
+unsafe fn halves<F: Packed>(blocks: &[u8], at: usize) -> __m256 {
+    let half = |i: usize| u16_at(blocks, i * F::BYTES + at).cast_signed();
+    // SAFETY: the caller's.
+    unsafe { _mm256_cvtph_ps(_mm_setr_epi16(half(0), half(1), half(2), half(3), half(4), half(5), half(6), half(7))) }
+}
+
+/// The sum of each of eight vectors.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn sum_each(v: [__m256i; 8]) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe {
+        let low = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+        let high = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
+        _mm256_add_epi32(_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high))
+    }
 }
 
 /// The products of 32 values times their scales, in eight partial sums.
@@ -126,20 +207,38 @@ unsafe fn weigh<F: Packed>(block: &Block, i: usize, c: __m256i, q: __m256i) -> _
     // SAFETY: the caller's.
     unsafe {
         if F::TOP <= 127 {
-            // A pair of products is at most 2 * 127 * 127 = 32258 in magnitude: vpmaddubsw does not saturate.
-            return _mm256_madd_epi16(_mm256_maddubs_epi16(c, q), scales_of_32::<F>(block, i));
+            return narrow(c, q, scales_of_32::<F>(block, i));
         }
-        let low = _mm256_madd_epi16(
-            _mm256_cvtepu8_epi16(_mm256_castsi256_si128(c)),
-            _mm256_cvtepi8_epi16(_mm256_castsi256_si128(q)),
-        );
-        let high = _mm256_madd_epi16(
-            _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(c)),
-            _mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(q)),
-        );
+        let dot = wide(c, q);
         // Formats with codes above 127 have one scale per 32 values.
-        let dot = _mm256_add_epi32(low, high);
         if F::SHAPE.block == 32 { dot } else { _mm256_mullo_epi32(dot, _mm256_set1_epi32(i32::from(block.scales[i]))) }
+    }
+}
+
+/// Σ `scale` c q in eight partial sums, for codes up to 127.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn narrow(c: __m256i, q: __m256i, scale: __m256i) -> __m256i {
+    // A pair of products is at most 2 * 127 * 127 = 32258 in magnitude: vpmaddubsw does not saturate.
+    // SAFETY: the caller's.
+    unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(c, q), scale) }
+}
+
+/// Σ c q in eight partial sums, for all codes.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn wide(c: __m256i, q: __m256i) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe {
+        let low_c = _mm256_cvtepu8_epi16(_mm256_castsi256_si128(c));
+        let low_q = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(q));
+        let high_c = _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(c));
+        let high_q = _mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(q));
+        _mm256_add_epi32(_mm256_madd_epi16(low_c, low_q), _mm256_madd_epi16(high_c, high_q))
     }
 }
 
@@ -296,6 +395,11 @@ impl Bytes for Vnni {
             }
             join::<F>(p, minimums::<F>(block, sums))
         }
+    }
+    #[inline(always)]
+    fn eight<F: Packed>(self, blocks: &[u8], activations: &Eight<'_>, terms: &mut Terms) {
+        // SAFETY: `self` proves AVX2 and F16C.
+        unsafe { eight::<F, _>(self, blocks, activations, terms) }
     }
 }
 

@@ -194,18 +194,7 @@ fn fma(a: Lanes, b: Lanes, mut c: Lanes) -> Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_values::Random;
-
-    /// The order, said as plainly as it can be.
-    fn naive(a: &[f32], b: &[f32]) -> f32 {
-        let mut sums = [0.0f32; 16];
-        for i in 0..a.len() {
-            sums[i % 16] = a[i].mul_add(b[i], sums[i % 16]);
-        }
-        let eight: [f32; 8] = std::array::from_fn(|j| sums[j] + sums[j + 8]);
-        let four: [f32; 4] = std::array::from_fn(|j| eight[j] + eight[j + 4]);
-        (four[0] + four[2]) + (four[1] + four[3])
-    }
+    use crate::test_values::{Random, lane_dot};
 
     #[test]
     fn every_tile_of_every_instruction_set_has_the_bits_of_the_plain_order() {
@@ -220,7 +209,7 @@ mod tests {
                     let mut sums = vec![[0.0; 16]; rows * columns];
                     accumulate(isa, a, b, &mut sums);
                     for (place, sums) in sums.iter().enumerate() {
-                        let expected = naive(a.row(place / columns), b.row(place % columns));
+                        let expected = lane_dot(a.row(place / columns), b.row(place % columns));
                         let name = (isa.name(), len, rows, columns, place);
                         assert_eq!(reduce(sums).to_bits(), expected.to_bits(), "{name:?}");
                     }

@@ -1,0 +1,166 @@
+//! The comparison itself: what it finds, and what it refuses.
+
+use std::path::{Path, PathBuf};
+
+use twinpath_engine::Model;
+use twinpath_evidence::{Comparison, Outcome, Warning};
+use twinpath_formats::Verify;
+use twinpath_lab::party::Source;
+use twinpath_lab::trace::{Selection, Trace, record};
+use twinpath_lab::{Arithmetic, CompareOptions, ModelSpec, OracleChoice, Party, PathName, compare};
+use twinpath_paths::simd::Isa;
+
+fn repo(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+fn open(path: &str) -> Model {
+    Model::open(&repo(path), Verify::All).unwrap()
+}
+
+fn along(name: &str) -> Arithmetic {
+    Arithmetic::new(PathName::find(name).unwrap(), Isa::detect())
+}
+
+fn party<'m>(model: &'m Model, arithmetic: &'m Arithmetic) -> Party<'m> {
+    Party { label: "m".into(), source: Source::Model(model, arithmetic) }
+}
+
+const OPTIONS: CompareOptions = CompareOptions { oracle: OracleChoice::On, hash: true };
+const TOKENS: [u32; 7] = [636, 864, 1548, 1547, 2206, 199, 257];
+
+fn run(a: &Party<'_>, b: &Party<'_>, tokens: &[u32]) -> Comparison {
+    compare(a, b, tokens, OPTIONS, &mut |_, _| {}).unwrap()
+}
+
+#[test]
+fn the_published_pair_parts_by_what_8_bit_activations_cost() {
+    let (a, b) = (open("zoo/teacher-q4_k_m.apr"), open("zoo/teacher-q4_k_m.gguf"));
+    let (standalone, fused) = (along("standalone"), along("fused-q8k"));
+    let record = run(&party(&a, &standalone), &party(&b, &fused), &TOKENS);
+    assert_eq!(record.outcome, Outcome::Measured);
+    assert_eq!(record.warnings, vec![], "the two files hold the same weights");
+    assert_eq!(record.sites.len(), 3 + 18 * 6);
+    assert!(record.sites.iter().all(|s| s.drift.is_complete()));
+    let last = record.sites.last().unwrap();
+    assert_eq!((last.site.as_str(), last.drift.expected), ("logits", 7 * 4096));
+    let drift = last.drift.relative_l2.unwrap();
+    // One Q8_K rounding moves a site by 0.7 to 3.6 %; below 0.1 % or above 36 % (ten times that) something else happened.
+    assert!((0.001..0.36).contains(&drift), "{drift}");
+    let (near, far) = (last.a_oracle.as_ref().unwrap(), last.b_oracle.as_ref().unwrap());
+    assert!(near.relative_l2.unwrap() < 1e-5 && far.relative_l2.unwrap() > 1e-3);
+    assert_eq!(record.logits.unwrap().positions, 7);
+}
+
+#[test]
+fn a_path_against_itself_is_identical_and_the_record_has_the_same_bytes_twice() {
+    let model = open("zoo/teacher-q4_k_m.gguf");
+    let fused = along("fused-q8k");
+    let bytes = || {
+        let record = run(&party(&model, &fused), &party(&model, &fused), &TOKENS);
+        assert_eq!(record.outcome, Outcome::Identical);
+        serde_json::to_string(&record).unwrap()
+    };
+    assert_eq!(bytes(), bytes());
+}
+
+#[test]
+fn attention_is_compared_over_admitted_keys_only() {
+    let model = open("testdata/tiny/mistral-window/model.gguf");
+    let (a, b) = (along("standalone"), along("oracle"));
+    let tokens: Vec<u32> = (0..24).collect();
+    let record = run(&party(&model, &a), &party(&model, &b), &tokens);
+    let probs = record.sites.iter().find(|s| s.site == "blk.1.attn_probs").unwrap();
+    // 7 heads; the first 7 positions see 1 to 7 keys, the other 17 see 8.
+    assert_eq!(probs.drift.expected, 7 * (28 + 17 * 8));
+}
+
+#[test]
+fn models_of_unequal_shape_are_incomparable() {
+    let (a, b) = (open("zoo/teacher-q4_k_m.gguf"), open("testdata/tiny/qwen2-yarn/model.gguf"));
+    let standalone = along("standalone");
+    let record = run(&party(&a, &standalone), &party(&b, &standalone), &[1, 2]);
+    assert!(
+        matches!(&record.outcome, Outcome::Incomparable { reason } if reason.contains("hidden size is 256 in A and 56"))
+    );
+    assert_eq!(record.outcome.exit_code(), 3);
+}
+
+#[test]
+fn different_weights_are_named() {
+    let a = open("testdata/tiny/qwen2-yarn");
+    let b = open("testdata/tiny/qwen2-window");
+    let standalone = along("standalone");
+    let record = run(&party(&a, &standalone), &party(&b, &standalone), &[1, 2]);
+    // Another number of layers: refused before weights are looked at.
+    assert!(matches!(record.outcome, Outcome::Incomparable { .. }), "{:?}", record.outcome);
+    let (same, other) = (open("testdata/tiny/llama-gqa4"), open("testdata/tiny/llama-gqa4/model.gguf"));
+    let record = run(&party(&same, &standalone), &party(&other, &standalone), &[1, 2, 3]);
+    let named = |w: &Warning| matches!(w, Warning::DifferentWeights { tensors } if tensors[0] == "blk.0.attn_k.weight");
+    // The GGUF file holds the rows of q and k in another order.
+    assert!(record.warnings.iter().any(named), "{:?}", record.warnings);
+}
+
+#[test]
+fn one_token_is_flagged() {
+    let model = open("zoo/teacher-q4_k_m.gguf");
+    let (a, b) = (along("standalone"), along("fused-q8k"));
+    let record = run(&party(&model, &a), &party(&model, &b), &[5]);
+    assert!(record.warnings.contains(&Warning::SinglePosition));
+}
+
+#[test]
+fn a_recording_stands_for_the_run_it_was_made_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = open("zoo/teacher-q4_k_m.gguf");
+    let fused = along("fused-q8k");
+    let path = folder.path().join("run.safetensors");
+    let tracing = record(&party(&model, &fused), &model, &TOKENS, Selection::All, &path, &mut |_, _| {}).unwrap();
+    assert_eq!(tracing.sites.len(), 111);
+    let trace = Trace::open(&path).unwrap();
+    assert_eq!(trace.header().tokens, TOKENS);
+    let recorded = Party { label: "run".into(), source: Source::Trace(&trace) };
+    let record = run(&party(&model, &fused), &recorded, &TOKENS);
+    assert_eq!(record.outcome, Outcome::Identical, "{:?}", record.outcome);
+    let record = run(&recorded, &party(&model, &fused), &TOKENS);
+    assert_eq!(record.outcome, Outcome::Identical);
+    let other = run(&party(&model, &fused), &recorded, &[636, 864, 1]);
+    assert!(
+        matches!(&other.outcome, Outcome::Incomparable { reason } if reason.contains("position 2")),
+        "{:?}",
+        other.outcome
+    );
+}
+
+#[test]
+fn a_recording_of_the_last_token_is_not_compared_with_all_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = open("zoo/teacher-q4_k_m.gguf");
+    let fused = along("fused-q8k");
+    let path = folder.path().join("last.safetensors");
+    record(&party(&model, &fused), &model, &TOKENS, Selection::Last, &path, &mut |_, _| {}).unwrap();
+    let trace = Trace::open(&path).unwrap();
+    let recorded = Party { label: "last".into(), source: Source::Trace(&trace) };
+    let record = run(&party(&model, &fused), &recorded, &TOKENS);
+    assert!(matches!(&record.outcome, Outcome::Incomparable { reason } if reason.contains("positions 6..7")));
+}
+
+#[test]
+fn a_trace_cut_at_any_length_is_refused_without_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = open("testdata/tiny/qwen3/model.gguf");
+    let standalone = along("standalone");
+    let path = folder.path().join("run.safetensors");
+    record(&party(&model, &standalone), &model, &[1, 2], Selection::All, &path, &mut |_, _| {}).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    for n in (0..whole.len()).step_by(101).chain([whole.len() - 1]) {
+        std::fs::write(&path, &whole[..n]).unwrap();
+        assert!(Trace::open(&path).is_err(), "{n} of {} bytes were accepted", whole.len());
+    }
+}
+
+#[test]
+fn a_spec_keeps_its_label() {
+    let spec = ModelSpec::parse("m.gguf@oracle").unwrap();
+    assert_eq!(spec.label(), "m.gguf@oracle");
+}

@@ -1,0 +1,231 @@
+//! Sixteen rows of weights with many positions, on AVX-512's VNNI: lanes are rows.
+//!
+//! A block of each row is unpacked and interleaved once, four codes of one row after four of the next, so that one
+//! instruction multiplies them all with four codes of an activation, broadcast from memory. No sum crosses lanes.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+
+use super::x86::Vnni;
+use super::{Block, Form, Job, Packed, TILE_ROWS as ROWS, join};
+
+/// From this many positions on, interleaving pays.
+pub(super) const MIN_POSITIONS: usize = 8;
+/// Positions that share one interleaving; bounds the partial sums, of which 16 are kept per position.
+const POSITIONS: usize = 128;
+
+/// Sixteen rows' blocks, interleaved.
+#[repr(C, align(64))]
+struct Tile {
+    /// `[value / 4][row]`, four codes each.
+    codes: [[u32; ROWS]; 64],
+    /// `[group][row]`.
+    scales: [[i32; ROWS]; 16],
+    /// `[group / 2][row]`, a pair of minimums each; of an offset format, negated.
+    mins: [[[i16; 2]; ROWS]; 8],
+    d: [f32; ROWS],
+    dm: [f32; ROWS],
+}
+
+impl Tile {
+    const ZERO: Tile = Tile {
+        codes: [[0; ROWS]; 64],
+        scales: [[0; ROWS]; 16],
+        mins: [[[0; 2]; ROWS]; 8],
+        d: [0.0; ROWS],
+        dm: [0.0; ROWS],
+    };
+
+    /// Reads block `b` of each row. A tile of fewer rows repeats the last.
+    #[inline(always)]
+    fn fill<F: Packed>(&mut self, s: Vnni, job: &Job<'_>, first: usize, b: usize) {
+        let groups = F::SHAPE.block / F::SHAPE.group;
+        let mut block = Block::ZERO;
+        for r in 0..ROWS {
+            let row = job.weight.row((first + r).min(job.weight.rows() - 1));
+            let bytes = &row[b * F::BYTES..(b + 1) * F::BYTES];
+            F::unpack(s, bytes, &mut block);
+            (self.d[r], self.dm[r]) = F::factors(s, bytes);
+            for (to, codes) in self.codes.iter_mut().zip(block.codes[..F::SHAPE.block].as_chunks::<4>().0) {
+                to[r] = u32::from_le_bytes(*codes);
+            }
+            for g in 0..groups {
+                self.scales[g][r] = i32::from(block.scales[g]);
+                // An offset times a scale is at most 4096 in magnitude.
+                let min = block.mins[g];
+                self.mins[g / 2][r][g % 2] = if F::FORM == Form::Offset { min.wrapping_neg() } else { min };
+            }
+        }
+    }
+}
+
+/// The f32 sums of one position, a lane per row.
+#[derive(Clone, Copy)]
+struct Sums {
+    acc: __m512,
+    accm: __m512,
+}
+
+/// Evaluates `job` into `[positions, rows]`.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn run<F: Packed>(s: Vnni, job: &Job<'_>, out: &mut [f32]) {
+    let (rows, all) = (job.weight.rows(), job.codes.positions);
+    let mut tile = Tile::ZERO;
+    let zero = Sums { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
+    let mut sums = vec![zero; all.min(POSITIONS)];
+    for first in (0..rows).step_by(ROWS) {
+        for start in (0..all).step_by(POSITIONS) {
+            let positions = POSITIONS.min(all - start);
+            sums.fill(zero);
+            for b in 0..job.weight.cols() / F::SHAPE.block {
+                tile.fill::<F>(s, job, first, b);
+                let at = b * all + start;
+                let activations = Activations {
+                    q: &job.codes.q[at * F::SHAPE.block..(at + positions) * F::SHAPE.block],
+                    sums: &job.codes.sums[at * F::SHAPE.sums()..(at + positions) * F::SHAPE.sums()],
+                    d: &job.codes.d[at..at + positions],
+                };
+                // SAFETY: this function's features are those asked for.
+                unsafe { multiply::<F>(&tile, activations, &mut sums[..positions]) };
+            }
+            for (t, sums) in sums[..positions].iter().enumerate() {
+                let n = ROWS.min(rows - first);
+                let at = (start + t) * rows + first;
+                finish::<F>(sums, job.bias.map(|b| &b[first..first + n]), &mut out[at..at + n]);
+            }
+        }
+    }
+}
+
+/// One block's coded activations of some positions.
+#[derive(Clone, Copy)]
+struct Activations<'a> {
+    q: &'a [i8],
+    sums: &'a [i16],
+    d: &'a [f32],
+}
+
+/// Adds one block to the sums of all positions.
+///
+/// # Safety
+/// AVX-512 F and VNNI.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn multiply<F: Packed>(tile: &Tile, a: Activations<'_>, sums: &mut [Sums]) {
+    let mut rest = (a, sums);
+    // SAFETY: the caller's.
+    unsafe {
+        while rest.1.len() >= 8 {
+            rest = some::<F, 8>(tile, rest.0, rest.1);
+        }
+        while rest.1.len() >= 2 {
+            rest = some::<F, 2>(tile, rest.0, rest.1);
+        }
+        while !rest.1.is_empty() {
+            rest = some::<F, 1>(tile, rest.0, rest.1);
+        }
+    }
+}
+
+/// Adds one block to the sums of the first `P` positions; gives back the others.
+///
+/// # Safety
+/// AVX-512 F and VNNI.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn some<'a, 's, F: Packed, const P: usize>(
+    tile: &Tile,
+    a: Activations<'a>,
+    sums: &'s mut [Sums],
+) -> (Activations<'a>, &'s mut [Sums]) {
+    let (q, later_q) = a.q.split_at(P * F::SHAPE.block);
+    let (code_sums, later_sums) = a.sums.split_at(P * F::SHAPE.sums());
+    let (d, later_d) = a.d.split_at(P);
+    let (sums, later) = sums.split_at_mut(P);
+    let quads = F::SHAPE.group / 4;
+    // SAFETY: the caller's. `split_at` has checked that `q` holds `P` blocks and `code_sums` their sums; the four bytes
+    // read at `value / 4 < block / 4`, and at `pair < sums / 2`, of position `t < P` are inside.
+    unsafe {
+        let mut p = [_mm512_setzero_si512(); P];
+        for g in 0..F::SHAPE.block / F::SHAPE.group {
+            let mut dot = [_mm512_setzero_si512(); P];
+            for quad in g * quads..(g + 1) * quads {
+                let w = _mm512_load_si512(tile.codes[quad].as_ptr().cast());
+                for t in 0..P {
+                    dot[t] = dpbusd(dot[t], w, q.as_ptr().add(t * F::SHAPE.block + 4 * quad));
+                }
+            }
+            if F::SHAPE.block == F::SHAPE.group {
+                p = dot;
+            } else {
+                let scale = _mm512_load_si512(tile.scales[g].as_ptr().cast());
+                for t in 0..P {
+                    p[t] = _mm512_add_epi32(p[t], _mm512_mullo_epi32(dot[t], scale));
+                }
+            }
+        }
+        let mut m = if F::FORM == Form::Offset { p } else { [_mm512_setzero_si512(); P] };
+        for pair in 0..F::SHAPE.sums() / 2 {
+            let w = _mm512_load_si512(tile.mins[pair].as_ptr().cast());
+            for t in 0..P {
+                m[t] = dpwssd(m[t], w, code_sums.as_ptr().add(t * F::SHAPE.sums() + 2 * pair));
+            }
+        }
+        let (weight_d, weight_dm) = (_mm512_load_ps(tile.d.as_ptr()), _mm512_load_ps(tile.dm.as_ptr()));
+        for t in 0..P {
+            let a = _mm512_set1_ps(d[t]);
+            let main = if F::FORM == Form::Offset { m[t] } else { p[t] };
+            sums[t].acc = _mm512_fmadd_ps(_mm512_mul_ps(weight_d, a), _mm512_cvtepi32_ps(main), sums[t].acc);
+            if F::FORM != Form::Offset {
+                sums[t].accm = _mm512_fmadd_ps(_mm512_mul_ps(weight_dm, a), _mm512_cvtepi32_ps(m[t]), sums[t].accm);
+            }
+        }
+    }
+    (Activations { q: later_q, sums: later_sums, d: later_d }, later)
+}
+
+/// Adds to each lane of `acc` the products of its four codes in `w` with the four at `q`. In assembly, because LLVM hoists
+/// broadcasts that are intrinsics out of the loop and spills them.
+///
+/// # Safety
+/// AVX-512 F and VNNI; four readable bytes at `q`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn dpbusd(mut acc: __m512i, w: __m512i, q: *const i8) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe {
+        asm!("vpdpbusd {acc}, {w}, dword ptr [{q}]{{1to16}}", acc = inout(zmm_reg) acc, w = in(zmm_reg) w,
+            q = in(reg) q, options(pure, readonly, nostack, preserves_flags));
+    }
+    acc
+}
+
+/// The same for a pair of 16-bit values per lane.
+///
+/// # Safety
+/// AVX-512 F and VNNI; two readable values at `sums`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn dpwssd(mut acc: __m512i, w: __m512i, sums: *const i16) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe {
+        asm!("vpdpwssd {acc}, {w}, dword ptr [{q}]{{1to16}}", acc = inout(zmm_reg) acc, w = in(zmm_reg) w,
+            q = in(reg) sums, options(pure, readonly, nostack, preserves_flags));
+    }
+    acc
+}
+
+/// Writes the values of one position.
+#[inline(always)]
+fn finish<F: Packed>(sums: &Sums, bias: Option<&[f32]>, out: &mut [f32]) {
+    let (mut acc, mut accm) = ([0.0f32; ROWS], [0.0f32; ROWS]);
+    // SAFETY: 64 writable bytes each; a `Sums` is made only under AVX-512.
+    unsafe {
+        _mm512_storeu_ps(acc.as_mut_ptr(), sums.acc);
+        _mm512_storeu_ps(accm.as_mut_ptr(), sums.accm);
+    }
+    for (i, out) in out.iter_mut().enumerate() {
+        let y = join(F::FORM, acc[i], accm[i]);
+        *out = bias.map_or(y, |b| y + b[i]);
+    }
+}
