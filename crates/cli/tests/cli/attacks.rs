@@ -126,8 +126,7 @@ fn models_that_are_not_what_they_say() {
 fn scales_that_are_no_numbers() {
     let lies = Lies::new();
     let file = Gguf::open(&gguf()).unwrap();
-    for (tensor_type, at) in
-        [(TensorType::Q4_K, 0), (TensorType::Q4_K, 2), (TensorType::Q6_K, 208), (TensorType::F32, 2)]
+    for (tensor_type, at) in [(TensorType::Q4K, 0), (TensorType::Q4K, 2), (TensorType::Q6K, 208), (TensorType::F32, 2)]
     {
         let entry = file.tensors().iter().find(|t| t.tensor_type == tensor_type).unwrap();
         let mut bytes = lies.sound.clone();
