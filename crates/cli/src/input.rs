@@ -1,6 +1,7 @@
 //! From arguments to models, arithmetics and tokens.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use twinpath_engine::chat::{ChatOptions, ChatTemplate, Message};
@@ -58,8 +59,8 @@ pub(crate) enum Opened {
     Model {
         /// As given.
         label: String,
-        /// The model.
-        model: Box<Model>,
+        /// The model; two sides over one file share it.
+        model: Rc<Model>,
         /// The arithmetic.
         arithmetic: Arithmetic,
     },
@@ -83,8 +84,23 @@ impl Opened {
         if !global.no_verify {
             model.file().check_finite()?;
         }
-        let arithmetic = Arithmetic::new(spec.path, isa(global)?);
-        Ok(Opened::Model { label: spec.label(), model: Box::new(model), arithmetic })
+        Opened::along(Rc::new(model), spec, global)
+    }
+
+    /// Opens MODEL[@PATH] or a trace; a model file that `other` has open is not opened again.
+    pub(crate) fn beside(other: &Opened, text: &str, global: &Global) -> Result<Opened> {
+        if Trace::is_trace(Path::new(text)) {
+            return Opened::any(text, global);
+        }
+        let spec = ModelSpec::parse(text)?;
+        match other {
+            Opened::Model { model, .. } if model.path() == spec.model => Opened::along(Rc::clone(model), &spec, global),
+            _ => Opened::model(&spec, global),
+        }
+    }
+
+    fn along(model: Rc<Model>, spec: &ModelSpec, global: &Global) -> Result<Opened> {
+        Ok(Opened::Model { label: spec.label(), model, arithmetic: Arithmetic::new(spec.path, isa(global)?) })
     }
 
     /// Opens MODEL[@PATH] or a trace.

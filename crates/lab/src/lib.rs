@@ -4,6 +4,7 @@ pub mod compare;
 pub mod error;
 pub mod generate;
 pub mod inspect;
+pub mod null;
 pub mod party;
 pub mod side;
 pub mod spec;
