@@ -73,7 +73,7 @@ pub(crate) enum Command {
     /// Where two paths part, site by site (the main job)
     #[command(after_help = "Examples:\n  twinpath compare\n  \
         twinpath compare model.apr@standalone model.gguf@fused-q8k -p 'def f(x):'\n  \
-        twinpath compare model.gguf@standalone model.gguf@fused-q8k --prompt-file prompt.txt --json > drift.json\n  \
+        twinpath compare model.gguf@standalone model.gguf@oracle --prompt-file p.txt --json > drift.json\n  \
         twinpath compare model.gguf@standalone recorded.safetensors --tokens 1,2,3")]
     Compare(Compare),
     /// Who contributes how much to the output difference, in shares that sum to the total
@@ -86,6 +86,7 @@ pub(crate) enum Command {
         twinpath convert model-q8_0.gguf model.apr --dequantize f16")]
     Convert(Convert),
     /// What there is: paths, formats, model families, points of a layer
+    #[command(after_help = "Examples:\n  twinpath list paths\n  twinpath list formats --json")]
     List(List),
     /// Shell completions on standard output
     #[command(
@@ -143,7 +144,7 @@ pub(crate) struct Run {
     #[arg(long = "max-tokens", short = 'n', value_name = "N", default_value_t = 64)]
     pub(crate) max_tokens: usize,
     /// Temperature; 0 always takes the most likely token
-    #[arg(long = "temp", value_name = "T", default_value_t = 0.0)]
+    #[arg(long = "temp", value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) temperature: f64,
     /// Keep the K most likely tokens; 0 keeps all
     #[arg(long, value_name = "K", default_value_t = 0)]

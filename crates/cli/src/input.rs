@@ -76,6 +76,9 @@ pub(crate) enum Opened {
 impl Opened {
     /// Opens MODEL[@PATH].
     pub(crate) fn model(spec: &ModelSpec, global: &Global) -> Result<Opened> {
+        if spec.model.as_os_str().is_empty() {
+            bail!("`{}` names no model: write MODEL@{}", spec.label(), spec.path.name());
+        }
         let verify = if global.no_verify { Verify::None } else { Verify::All };
         let model = Model::open(&spec.model, verify)?;
         if !global.no_verify {
@@ -145,7 +148,7 @@ pub(crate) fn tokens(prompt: &Prompt, tokenizer: Option<&Tokenizer>, default: &s
     }
     let text = text(prompt)?.unwrap_or_else(|| default.to_owned());
     let Some(tokenizer) = tokenizer else {
-        bail!("the model carries no tokenizer: give token ids with --tokens 1,2,3");
+        bail!("the model carries no tokenizer (in a folder: tokenizer.json), which text needs: give --tokens 1,2,3");
     };
     Ok(tokenizer.encode(&text, true)?)
 }
