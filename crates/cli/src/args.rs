@@ -207,6 +207,9 @@ pub(crate) struct Compare {
     /// Also print both sides' own statistics
     #[arg(long)]
     pub(crate) stats: bool,
+    /// Also write the comparison as one self-contained page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Leave the hashes of the files out of the record
     #[arg(long)]
     pub(crate) no_hash: bool,

@@ -2,6 +2,7 @@
 
 mod attribution;
 mod comparison;
+mod html;
 mod inspection;
 mod list;
 mod number;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 pub use attribution::attribution;
 pub use comparison::{View, comparison};
+pub use html::{HtmlError, html};
 pub use inspection::inspection;
 pub use list::{Entry, list};
 pub use trace::{TraceRow, trace};

@@ -1,6 +1,7 @@
 //! `twinpath compare`.
 
 use anyhow::Result;
+use twinpath_formats::atomic::{write_atomically, write_error};
 use twinpath_lab::{CompareOptions, OracleChoice, compare};
 use twinpath_report::View;
 
@@ -31,6 +32,10 @@ pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
     let mut bar = Bar::new("comparing", global.quiet);
     let record = compare(&a.party(), &b.party(), &tokens, options, &mut |done, total| bar.at(done, total))?;
     drop(bar);
+    if let Some(path) = &args.html {
+        let page = twinpath_report::html(&record)?;
+        write_atomically(path, |out| out.write_all(page.as_bytes()).map_err(|e| write_error(path, e)))?;
+    }
     let few = a.party().config().layers <= FEW_LAYERS;
     let view = if args.full || (few && !args.layers) { View::Sites } else { View::Layers };
     print(|out| match global.json {
