@@ -57,8 +57,6 @@ impl Config {
     }
 
     /// The first difference that makes values of two models incomparable, in words.
-    ///
-
     pub fn difference(&self, other: &Config) -> Option<String> {
         let dims = |c: &Config| {
             [
