@@ -76,6 +76,11 @@ pub(crate) enum Command {
         twinpath compare model.gguf@standalone model.gguf@oracle --prompt-file p.txt --json > drift.json\n  \
         twinpath compare model.gguf@standalone recorded.safetensors --tokens 1,2,3")]
     Compare(Compare),
+    /// Who contributes how much to the output difference, in shares that sum to the total
+    #[command(after_help = "Examples:\n  twinpath explain\n  \
+        twinpath explain model.gguf@standalone model.gguf@fused-q8k --interactions\n  \
+        twinpath explain model.gguf@oracle model.gguf@fused-q8k --by layers --prompts prompts.txt")]
+    Explain(Explain),
     /// Convert gguf to apr and apr to gguf, quantised bytes kept bit for bit
     #[command(after_help = "Examples:\n  twinpath convert model.gguf model.apr\n  \
         twinpath convert model-q8_0.gguf model.apr --dequantize f16")]
@@ -205,6 +210,49 @@ pub(crate) struct Compare {
     /// Leave the hashes of the files out of the record
     #[arg(long)]
     pub(crate) no_hash: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Explain {
+    /// A, where the chain begins: MODEL[@PATH] [default: the bundled .apr along standalone]
+    #[arg(requires = "b")]
+    pub(crate) a: Option<String>,
+    /// B, where it ends: MODEL[@PATH] with the same weights [default: the bundled .gguf along fused-q8k]
+    pub(crate) b: Option<String>,
+    #[command(flatten)]
+    pub(crate) prompt: Prompt,
+    /// File of prompts to average over, separated by lines of `---` [default: the bundled set, unless one prompt is given]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "file", "tokens"])]
+    pub(crate) prompts: Option<PathBuf>,
+    /// Tokens of each prompt of a set that are used
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) prompt_tokens: u32,
+    /// How finely: auto opens every layer of a small model, and the most important ones of a large one
+    #[arg(long, value_enum, default_value_t = By::Auto)]
+    pub(crate) by: By,
+    /// Layers to open with --by auto on a model of many layers
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) top: usize,
+    /// Switch in the reverse order too, and show how much the shares depend on it
+    #[arg(long)]
+    pub(crate) interactions: bool,
+    /// Seed of the bootstrap
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Leave the hashes of the files out of the record
+    #[arg(long)]
+    pub(crate) no_hash: bool,
+}
+
+/// How finely to attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// Sites of a small model; layers of a large one, the most important opened
+    Auto,
+    /// One group for each layer
+    Layers,
+    /// One group for each site
+    Sites,
 }
 
 /// Whether the oracle runs.

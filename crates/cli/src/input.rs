@@ -153,6 +153,27 @@ pub(crate) fn tokens(prompt: &Prompt, tokenizer: Option<&Tokenizer>, default: &s
     Ok(tokenizer.encode(&text, true)?)
 }
 
+/// The bundled prompts.
+pub(crate) const BUNDLED_PROMPTS: &str = "prompts.txt";
+
+/// The prompts of a file, separated by lines of `---`, each cut to `most` tokens.
+pub(crate) fn prompt_set(file: &Path, tokenizer: Option<&Tokenizer>, most: usize) -> Result<Vec<Vec<u32>>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot read the prompts", file.display()))?;
+    let Some(tokenizer) = tokenizer else {
+        bail!("the model carries no tokenizer: give the token ids of one prompt with --tokens 1,2,3");
+    };
+    let mut prompts = Vec::new();
+    for prompt in text.split("\n---\n").map(|p| p.trim_matches('\n')).filter(|p| !p.is_empty()) {
+        let mut tokens = tokenizer.encode(prompt, true)?;
+        tokens.truncate(most);
+        prompts.push(tokens);
+    }
+    if prompts.is_empty() {
+        bail!("{}: holds no prompt", file.display());
+    }
+    Ok(prompts)
+}
+
 /// The tokens of a conversation with one user turn.
 pub(crate) fn chat(tokenizer: &Tokenizer, system: Option<&str>, user: &str) -> Result<Vec<u32>> {
     let source = tokenizer.chat_template().context("the model carries no chat template: leave --chat out")?;

@@ -1,6 +1,7 @@
 //! Plain records of what was measured, and their judging. Nothing here runs a model: any report can be rebuilt from these
 //! records alone.
 
+pub mod attribution;
 pub mod comparison;
 pub mod drift;
 pub mod inspection;
@@ -10,6 +11,7 @@ pub mod provenance;
 pub mod scope;
 pub mod stats;
 
+pub use attribution::{Attribution, GroupShare, Interaction, Interval};
 pub use comparison::{Comparison, Outcome, SideInfo, SiteRecord, Warning};
 pub use drift::{Drift, DriftSum, Peak};
 pub use inspection::{Inspection, ModelFacts, TensorFacts, TypeCount};

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod error;
+pub mod explain;
 pub mod generate;
 pub mod inspect;
 pub mod null;

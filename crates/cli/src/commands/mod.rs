@@ -2,6 +2,7 @@
 
 mod compare;
 mod convert;
+mod explain;
 mod inspect;
 mod list;
 mod run;
@@ -26,6 +27,7 @@ pub(crate) fn dispatch(args: &Args) -> Result<u8> {
         Command::Run(command) => run::run(command, &args.global),
         Command::Trace(command) => trace::run(command, &args.global),
         Command::Compare(command) => compare::run(command, &args.global),
+        Command::Explain(command) => explain::run(command, &args.global),
         Command::Convert(command) => convert::run(command, &args.global),
         Command::List(command) => list::run(command, &args.global),
         Command::Completions { shell } => {
