@@ -1,4 +1,5 @@
 //! What can be asked on the command line.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, reason = "doc comments here are help texts")]
 
 use std::path::PathBuf;
 
