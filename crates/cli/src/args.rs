@@ -73,14 +73,20 @@ pub(crate) enum Command {
     /// Where two paths part, site by site (the main job)
     #[command(after_help = "Examples:\n  twinpath compare\n  \
         twinpath compare model.apr@standalone model.gguf@fused-q8k -p 'def f(x):'\n  \
-        twinpath compare model.gguf@standalone model.gguf@fused-q8k --prompt-file prompt.txt --json > drift.json\n  \
+        twinpath compare model.gguf@standalone model.gguf@oracle --prompt-file p.txt --json > drift.json\n  \
         twinpath compare model.gguf@standalone recorded.safetensors --tokens 1,2,3")]
     Compare(Compare),
+    /// Who contributes how much to the output difference, in shares that sum to the total
+    #[command(after_help = "Examples:\n  twinpath explain\n  \
+        twinpath explain model.gguf@standalone model.gguf@fused-q8k --interactions\n  \
+        twinpath explain model.gguf@oracle model.gguf@fused-q8k --by layers --prompts prompts.txt")]
+    Explain(Explain),
     /// Convert gguf to apr and apr to gguf, quantised bytes kept bit for bit
     #[command(after_help = "Examples:\n  twinpath convert model.gguf model.apr\n  \
         twinpath convert model-q8_0.gguf model.apr --dequantize f16")]
     Convert(Convert),
     /// What there is: paths, formats, model families, points of a layer
+    #[command(after_help = "Examples:\n  twinpath list paths\n  twinpath list formats --json")]
     List(List),
     /// Shell completions on standard output
     #[command(
@@ -138,7 +144,7 @@ pub(crate) struct Run {
     #[arg(long = "max-tokens", short = 'n', value_name = "N", default_value_t = 64)]
     pub(crate) max_tokens: usize,
     /// Temperature; 0 always takes the most likely token
-    #[arg(long = "temp", value_name = "T", default_value_t = 0.0)]
+    #[arg(long = "temp", value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) temperature: f64,
     /// Keep the K most likely tokens; 0 keeps all
     #[arg(long, value_name = "K", default_value_t = 0)]
@@ -204,6 +210,49 @@ pub(crate) struct Compare {
     /// Leave the hashes of the files out of the record
     #[arg(long)]
     pub(crate) no_hash: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Explain {
+    /// A, where the chain begins: MODEL[@PATH] [default: the bundled .apr along standalone]
+    #[arg(requires = "b")]
+    pub(crate) a: Option<String>,
+    /// B, where it ends: MODEL[@PATH] with the same weights [default: the bundled .gguf along fused-q8k]
+    pub(crate) b: Option<String>,
+    #[command(flatten)]
+    pub(crate) prompt: Prompt,
+    /// File of prompts to average over, separated by lines of `---` [default: the bundled set, unless one prompt is given]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "file", "tokens"])]
+    pub(crate) prompts: Option<PathBuf>,
+    /// Tokens of each prompt of a set that are used
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) prompt_tokens: u32,
+    /// How finely: auto opens every layer of a small model, and the most important ones of a large one
+    #[arg(long, value_enum, default_value_t = By::Auto)]
+    pub(crate) by: By,
+    /// Layers to open with --by auto on a model of many layers
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) top: usize,
+    /// Switch in the reverse order too, and show how much the shares depend on it
+    #[arg(long)]
+    pub(crate) interactions: bool,
+    /// Seed of the bootstrap
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Leave the hashes of the files out of the record
+    #[arg(long)]
+    pub(crate) no_hash: bool,
+}
+
+/// How finely to attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// Sites of a small model; layers of a large one, the most important opened
+    Auto,
+    /// One group for each layer
+    Layers,
+    /// One group for each site
+    Sites,
 }
 
 /// Whether the oracle runs.

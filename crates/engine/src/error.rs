@@ -46,6 +46,21 @@ pub enum EngineError {
         /// The tensor.
         tensor: String,
     },
+    /// A tensor that the forward pass would leave out.
+    #[error(
+        "{}: tensor `{tensor}` has no part in `{arch}` of {layers} layers; the file is of another architecture, or says \
+         a wrong number of layers", file.display()
+    )]
+    UnusedTensor {
+        /// The model.
+        file: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The family that the file names.
+        arch: String,
+        /// The layers that it names.
+        layers: usize,
+    },
     /// A tensor disagrees with the metadata.
     #[error("{}: tensor `{tensor}` has shape {found:?}, the metadata asks for {expected:?} (rows, columns)", file.display())]
     Shape {
@@ -72,7 +87,7 @@ pub enum EngineError {
     #[error("the prompt is empty: give at least one token")]
     EmptyPrompt,
     /// A token id outside the vocabulary.
-    #[error("token id {token} at position {position} is outside the vocabulary of {vocab}")]
+    #[error("token id {token} at position {position} is outside the vocabulary; give ids below {vocab}")]
     TokenOutOfRange {
         /// The id.
         token: u32,

@@ -1,20 +1,24 @@
 //! Plain records of what was measured, and their judging. Nothing here runs a model: any report can be rebuilt from these
 //! records alone.
 
+pub mod attribution;
 pub mod comparison;
 pub mod drift;
 pub mod inspection;
 pub mod logits;
+pub mod null;
 pub mod provenance;
 pub mod scope;
 pub mod split;
 pub mod stats;
 pub mod verdict;
 
+pub use attribution::{Attribution, GroupShare, Interaction, Interval};
 pub use comparison::{Comparison, Outcome, SideInfo, SiteRecord, Warning};
 pub use drift::{Drift, DriftSum, Peak};
 pub use inspection::{Inspection, ModelFacts, TensorFacts, TypeCount};
 pub use logits::{Flip, LogitDrift, LogitSum};
+pub use null::{NullTest, SiteNull};
 pub use provenance::{FileId, Provenance};
 pub use scope::{Positions, Scope, Values};
 pub use split::{Split, SplitElement, SplitSum};

@@ -169,7 +169,7 @@ fn identify(path: &Path, hash: bool) -> Result<FileId, LabError> {
 }
 
 /// Names of tensors whose stored values differ between two models of one shape.
-fn different_weights(a: &Model, b: &Model) -> Vec<String> {
+pub fn different_weights(a: &Model, b: &Model) -> Vec<String> {
     if same_file(a.path(), b.path()) {
         return Vec::new();
     }

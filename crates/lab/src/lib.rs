@@ -2,8 +2,10 @@
 
 pub mod compare;
 pub mod error;
+pub mod explain;
 pub mod generate;
 pub mod inspect;
+pub mod null;
 pub mod party;
 pub mod side;
 pub mod spec;

@@ -3,6 +3,7 @@
 use twinpath_engine::{Numerics, Op, Site, Tensor};
 use twinpath_formats::{Matrix, TensorType};
 
+use crate::q8::Codes;
 use crate::simd::Isa;
 use crate::{Path, Reading, f32_ops, fused, standalone};
 
@@ -36,6 +37,24 @@ impl FusedQ8k {
     pub fn with_isa(isa: Isa) -> FusedQ8k {
         FusedQ8k { isa }
     }
+}
+
+/// What coding adds to the input `x` of a linear op with these weights: `d q - x`, rounded to f32, `[T, in]`. `None` where
+/// the path does not code the input (plain float weights).
+pub fn rounding_error(weight: Matrix<'_>, x: &Tensor<f32>) -> Option<Tensor<f32>> {
+    let shape = fused::find(weight.tensor_type())?.shape;
+    let codes = Codes::new(shape, x.rows(), x.data());
+    let mut error = x.clone();
+    for t in 0..x.rows() {
+        for (b, block) in error.row_mut(t).chunks_exact_mut(shape.block).enumerate() {
+            let at = b * x.rows() + t;
+            let q = &codes.q[at * shape.block..(at + 1) * shape.block];
+            for (x, q) in block.iter_mut().zip(q) {
+                *x = (f64::from(codes.d[at]) * f64::from(*q) - f64::from(*x)) as f32;
+            }
+        }
+    }
+    Some(error)
 }
 
 impl Default for FusedQ8k {

@@ -1,5 +1,6 @@
 //! Records to text. Nothing here computes, and nothing here touches a model.
 
+mod attribution;
 mod comparison;
 mod inspection;
 mod list;
@@ -11,6 +12,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+pub use attribution::attribution;
 pub use comparison::{View, comparison};
 pub use inspection::inspection;
 pub use list::{Entry, list};

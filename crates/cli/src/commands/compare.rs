@@ -1,7 +1,6 @@
 //! `twinpath compare`.
 
 use anyhow::Result;
-use twinpath_lab::spec::ModelSpec;
 use twinpath_lab::{CompareOptions, OracleChoice, compare};
 use twinpath_report::View;
 
@@ -14,11 +13,12 @@ use crate::progress::Bar;
 const FEW_LAYERS: usize = 8;
 
 pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
-    let open = |given: &Option<String>, name: &str| match given {
-        Some(text) => Opened::any(text, global),
-        None => Opened::model(&ModelSpec::parse(&bundled(name)?.display().to_string())?, global),
+    let given = |given: &Option<String>, name: &str| match given {
+        Some(text) => Ok::<String, anyhow::Error>(text.clone()),
+        None => Ok(bundled(name)?.display().to_string()),
     };
-    let (a, b) = (open(&args.a, BUNDLED_APR)?, open(&args.b, BUNDLED_GGUF)?);
+    let a = Opened::any(&given(&args.a, BUNDLED_APR)?, global)?;
+    let b = Opened::beside(&a, &given(&args.b, BUNDLED_GGUF)?, global)?;
     let tokens = tokens(args, &a, &b)?;
     let options = CompareOptions {
         oracle: match args.oracle {

@@ -40,7 +40,7 @@ pub(super) const FAULTS: &[Fault] = &[
         edits: &[Replace(
             "crates/paths/src/simd/dot.rs",
             "    let mut s = *sums;\n",
-            "    let mut s = *sums;\n    if rayon::current_num_threads() > 1 {\n        s.reverse();\n    }\n",
+            "    let mut s = *sums;\n    if rayon::current_num_threads() > 1 {\n        s.swap(0, 1);\n    }\n",
         )],
         catcher: Test { target: PATHS, name: "ops_without_weight_matrices_have_one_value_also_row_by_row" },
         sign: "on 2 threads",
