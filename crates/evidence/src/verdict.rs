@@ -448,12 +448,10 @@ mod tests {
     fn a_residual_is_explained_then_possible_then_unexplained() {
         let (first, word) = (element(0, 1.0, 1.0), |r| of(&[element(0, 1.0, 1.0), element(7, 2.0 + r, 2.0)]).word());
         // Tolerances: 8 · 0.4246e-3 = 3.4e-3 and 6e-3.
-        assert_eq!([word(0.0), word(3.3e-3), word(3.5e-3), word(6.1e-3)], [
-            "explained",
-            "explained",
-            "possible",
-            "UNEXPLAINED"
-        ]);
+        assert_eq!(
+            [word(0.0), word(3.3e-3), word(3.5e-3), word(6.1e-3)],
+            ["explained", "explained", "possible", "UNEXPLAINED"]
+        );
         let Verdict::Unexplained { finding } = of(&[first, element(7, 2.1, 2.0)]) else { panic!("not convicted") };
         assert_eq!((finding.position, finding.row, finding.convicted, finding.judged), (2, 7, 1, 2));
         assert!(!finding.beyond_bound);

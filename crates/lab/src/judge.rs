@@ -4,8 +4,8 @@ use rayon::prelude::*;
 use twinpath_engine::{Op, Tensor};
 use twinpath_evidence::verdict::{Part, lambda};
 use twinpath_evidence::{LocalSum, Residual};
-use twinpath_paths::declared::{Declared, Reading, blame, evaluate, linear};
 use twinpath_paths::Path;
+use twinpath_paths::declared::{Declared, Reading, blame, evaluate, linear};
 
 use crate::contrast;
 
@@ -40,13 +40,7 @@ const MOST_EXACT: usize = 4096;
 
 impl Replay<'_> {
     /// Judges `value`, which `op` made of `inputs`; `first_row` is the position of its first row.
-    pub fn judge(
-        &self,
-        op: &Op<'_>,
-        inputs: &[&Tensor<f32>],
-        value: &Tensor<f32>,
-        first_row: usize,
-    ) -> Judged {
+    pub fn judge(&self, op: &Op<'_>, inputs: &[&Tensor<f32>], value: &Tensor<f32>, first_row: usize) -> Judged {
         let paths: Vec<&dyn Path> = [Some(self.own), self.other].into_iter().flatten().collect();
         let mut made = evaluate(&paths, op, inputs).into_iter();
         let (own, other) = (made.next(), made.next());
@@ -87,9 +81,8 @@ impl Replay<'_> {
             .collect();
         flagged.sort_by(|a, b| b.0.total_cmp(&a.0));
         flagged.truncate(MOST_EXACT);
-        let exact = flagged.par_iter().map(|(_, i)| {
-            linear::exact(*weight, *bias, x.row(i / own.cols), reading, i % own.cols)
-        });
+        let exact =
+            flagged.par_iter().map(|(_, i)| linear::exact(*weight, *bias, x.row(i / own.cols), reading, i % own.cols));
         let exact: Vec<(f64, f64)> = exact.collect();
         for ((_, i), (spread, bound)) in flagged.iter().zip(exact) {
             (own.spread[*i], own.bound[*i]) = (spread, bound);
@@ -182,4 +175,3 @@ fn idle(op: &Op<'_>, rows: usize) -> Option<&'static str> {
         _ => None,
     }
 }
-

@@ -1,6 +1,5 @@
 //! Deliberately wrong paths, each one fault away from a right one: what a check of paths must catch. Never in `PATHS`.
 
-
 use twinpath_engine::{Numerics, Op, Pairing, Rope, Site, Tensor};
 use twinpath_formats::{Matrix, TensorType};
 
