@@ -12,7 +12,7 @@ use clap_complete::Shell;
 /// MODEL is a .gguf or .apr file or a Hugging Face folder; MODEL@PATH runs it along a named path (`twinpath list paths`).
 /// Where a model may be left out, the bundled one is used.
 ///
-/// Exit codes: 0 done, 2 usage or input error, 3 inconclusive or incomparable.
+/// Exit codes: 0 done, 1 unexplained, 2 usage or input error, 3 inconclusive or incomparable.
 #[derive(Debug, Parser)]
 #[command(name = "twinpath", version, max_term_width = 110)]
 pub(crate) struct Args {
@@ -199,12 +199,21 @@ pub(crate) struct Compare {
     /// Run the f64 oracle along: auto does where it is estimated to take less than a minute
     #[arg(long, value_enum, default_value_t = OracleArg::Auto)]
     pub(crate) oracle: OracleArg,
-    /// One line for each site, whatever the number of layers
+    /// One line for each site, whatever the number of layers (the same as --sites all)
     #[arg(long, conflicts_with = "layers")]
     pub(crate) full: bool,
-    /// One line for each layer
+    /// One line for each layer (the same as --sites layers)
     #[arg(long)]
     pub(crate) layers: bool,
+    /// What has a line: auto shows all sites of a small model
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = SitesArg::Auto, conflicts_with_all = ["full", "layers"])]
+    pub(crate) sites: SitesArg,
+    /// Measure the drift alone: replay nothing, judge nothing
+    #[arg(long)]
+    pub(crate) no_replay: bool,
+    /// Chance of a false alarm in the whole run
+    #[arg(long, value_name = "P", default_value_t = 1e-3, value_parser = probability)]
+    pub(crate) alpha: f64,
     /// Also print both sides' own statistics
     #[arg(long)]
     pub(crate) stats: bool,
@@ -257,6 +266,23 @@ pub(crate) enum By {
     Layers,
     /// One group for each site
     Sites,
+}
+
+/// What has a line in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SitesArg {
+    /// All sites of a model of up to 8 layers, else layers
+    Auto,
+    /// Every site
+    All,
+    /// Every layer
+    Layers,
+}
+
+/// A number between 0 and 1, both excluded.
+fn probability(text: &str) -> Result<f64, String> {
+    let p: f64 = text.parse().map_err(|_| "write a number between 0 and 1".to_owned())?;
+    if p > 0.0 && p < 1.0 { Ok(p) } else { Err("it must be above 0 and below 1".to_owned()) }
 }
 
 /// Whether the oracle runs.

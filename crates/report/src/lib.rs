@@ -8,6 +8,7 @@ mod list;
 mod number;
 mod table;
 mod trace;
+mod verdicts;
 
 use std::io::{self, Write};
 

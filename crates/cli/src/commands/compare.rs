@@ -6,7 +6,7 @@ use twinpath_lab::{CompareOptions, OracleChoice, compare};
 use twinpath_report::View;
 
 use super::print;
-use crate::args::{Compare, Global, OracleArg};
+use crate::args::{Compare, Global, OracleArg, SitesArg};
 use crate::input::{self, BUNDLED_APR, BUNDLED_GGUF, DEFAULT_PROMPT, Opened, bundled};
 use crate::progress::Bar;
 
@@ -28,6 +28,7 @@ pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
             OracleArg::Off => OracleChoice::Off,
         },
         hash: !args.no_hash,
+        replay: (!args.no_replay).then_some(args.alpha),
     };
     let mut bar = Bar::new("comparing", global.quiet);
     let record = compare(&a.party(), &b.party(), &tokens, options, &mut |done, total| bar.at(done, total))?;
@@ -37,12 +38,16 @@ pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
         write_atomically(path, |out| out.write_all(page.as_bytes()).map_err(|e| write_error(path, e)))?;
     }
     let few = a.party().config().layers <= FEW_LAYERS;
-    let view = if args.full || (few && !args.layers) { View::Sites } else { View::Layers };
+    let view = match args.sites {
+        SitesArg::All => View::Sites,
+        SitesArg::Auto if args.full || (few && !args.layers) => View::Sites,
+        SitesArg::Auto | SitesArg::Layers => View::Layers,
+    };
     print(|out| match global.json {
         true => twinpath_report::json(&record, out),
         false => twinpath_report::comparison(&record, view, args.stats, out),
     })?;
-    Ok(record.outcome.exit_code())
+    Ok(record.exit_code())
 }
 
 /// The tokens asked for; where nothing was asked, those of a recording among the sides.
