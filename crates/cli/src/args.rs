@@ -217,6 +217,12 @@ pub(crate) struct Compare {
     /// Also print both sides' own statistics
     #[arg(long)]
     pub(crate) stats: bool,
+    /// Also rank the size of the drift among K runs of A with B's rounding errors under random signs
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(2..))]
+    pub(crate) null: Option<u16>,
+    /// Seed of those signs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
     /// Also write the comparison as one self-contained page
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
