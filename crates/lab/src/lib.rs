@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod error;
+pub mod experiments;
 pub mod generate;
 pub mod inspect;
 pub mod party;

@@ -1,9 +1,11 @@
 //! Records to text. Nothing here computes, and nothing here touches a model.
 
 mod comparison;
+mod falsification;
 mod inspection;
 mod list;
 mod number;
+mod published;
 mod table;
 mod trace;
 
@@ -12,8 +14,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 pub use comparison::{View, comparison};
+pub use falsification::falsification;
 pub use inspection::inspection;
 pub use list::{Entry, list};
+pub use published::reproduction;
 pub use trace::{TraceRow, trace};
 
 /// Any record as indented JSON with a final newline.

@@ -2,6 +2,7 @@
 
 mod compare;
 mod convert;
+mod falsify;
 mod inspect;
 mod list;
 mod run;
@@ -25,6 +26,7 @@ pub(crate) fn dispatch(args: &Args) -> Result<u8> {
         Command::Run(command) => run::run(command, &args.global),
         Command::Trace(command) => trace::run(command, &args.global),
         Command::Compare(command) => compare::run(command, &args.global),
+        Command::Falsify(command) => falsify::run(command, &args.global),
         Command::Convert(command) => convert::run(command, &args.global),
         Command::List(command) => list::run(command, &args.global),
         Command::Completions { shell } => {
