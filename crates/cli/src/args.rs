@@ -237,6 +237,9 @@ pub(crate) struct Falsify {
     /// Print what the experiments claim and how they go about it, and run nothing
     #[arg(long, conflicts_with = "published")]
     pub(crate) explain: bool,
+    /// Every measurement, control and note; always shown for experiments named one by one
+    #[arg(long)]
+    pub(crate) full: bool,
     #[command(flatten)]
     pub(crate) prompt: Prompt,
 }
