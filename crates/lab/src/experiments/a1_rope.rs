@@ -20,8 +20,8 @@
 //!
 //! # Control
 //!
-//! A rotation whose sine is that of the next position; a key rotated one position too far. Positive control: the
-//! rotation in f64.
+//! The mean of the rotations of two neighbouring positions, which is none; a key rotated one position too far. Positive
+//! control: the rotation in f64.
 //!
 //! # Blind spots
 //!

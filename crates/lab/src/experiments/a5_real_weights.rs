@@ -27,16 +27,14 @@
 //! Gaussian activations are smoother than real ones: on the model's own see `mechanism`. Works on 256-wide block
 //! formats.
 
-use super::kit::{Bench, stats, weights};
-use twinpath_engine::Model;
-use twinpath_engine::{Numerics, Tensor};
+use twinpath_engine::{Model, Numerics, Tensor};
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 use twinpath_formats::Matrix;
 
 use super::Experiment;
 use super::kit::fixture::{self, BASELINE, percent, times};
-use super::kit::teacher;
+use super::kit::{Bench, stats, teacher, weights};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     id: "A5-real-weights",

@@ -19,8 +19,8 @@
 //!
 //! # Control
 //!
-//! A division by the mean square instead of its root; a norm with a hundred times the epsilon on a row of small values.
-//! Positive control: the norm in f64.
+//! Path B's norm made 1 % too large; a norm with a hundred times the epsilon, on rows of small values. Positive
+//! control: the model's epsilon on the same rows.
 //!
 //! # Blind spots
 //!

@@ -24,7 +24,6 @@
 //!
 //! Rows that were not sampled in matrices of more than a million values; the count is in the record.
 
-use super::kit::Bench;
 use rayon::prelude::*;
 use twinpath_engine::{Model, Numerics, Op, Point, Site};
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval};
@@ -34,6 +33,7 @@ use twinpath_paths::Standalone;
 use twinpath_paths::simd::Isa;
 
 use super::Experiment;
+use super::kit::Bench;
 use super::kit::fixture::{self, BLOCK};
 
 pub(super) const EXPERIMENT: Experiment =

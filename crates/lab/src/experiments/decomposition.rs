@@ -27,14 +27,14 @@
 //!
 //! The shares are of energy, and take the layers' additions to be uncorrelated.
 
-use super::kit::Bench;
-use super::kit::runs::{Step, accumulated, closure};
 use twinpath_engine::Model;
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::ledger::{Factor, Product};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
+use super::kit::Bench;
+use super::kit::runs::{Step, accumulated, closure};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     id: "decomposition",

@@ -26,9 +26,7 @@
 //! Only this processor's instruction sets. Two runs that share an error agree. Attention and norms are covered by the
 //! tests of the paths, not here.
 
-use super::kit::{Bench, stats, weights};
-use twinpath_engine::Model;
-use twinpath_engine::Tensor;
+use twinpath_engine::{Model, Tensor};
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 use twinpath_paths::PATHS;
@@ -36,6 +34,7 @@ use twinpath_paths::simd::Isa;
 
 use super::Experiment;
 use super::kit::fixture::fold_dot;
+use super::kit::{Bench, stats, weights};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     id: "reproducible",
