@@ -5,6 +5,7 @@
 
 pub(crate) mod faults;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -67,12 +68,17 @@ fn row(verdict: &str, start: Instant, catcher: &str, fault: &str) {
 struct Place {
     root: PathBuf,
     target: PathBuf,
+    /// Held as long as faults are planted: two at once would plant into each other's tree.
+    _lock: File,
 }
 
 impl Place {
     fn new(root: &Path) -> anyhow::Result<Place> {
         let base = root.join("target/prove");
-        let place = Place { root: base.join("tree"), target: base.join("target") };
+        std::fs::create_dir_all(&base)?;
+        let lock = File::create(base.join("lock"))?;
+        lock.try_lock().with_context(|| format!("{} is in use by another `cargo xtask prove`", base.display()))?;
+        let place = Place { root: base.join("tree"), target: base.join("target"), _lock: lock };
         tree::mirror(root, &place.root)?;
         Ok(place)
     }

@@ -8,14 +8,14 @@
 //! ```
 //!
 //! are exact in `i32` whatever the order, so every layout, tile and instruction set gives the same two numbers. What a
-//! format makes of them is its [`Form`]. No sum overflows: over 256 values `|p| <= Σ |sc| c |q|` is at most
-//! 128 · 63 · 127 · 256 = 2.7e8 (Q6_K, the largest but one), 32 · 241 · 127 · 256 = 2.6e8 (IQ4_XS) or
-//! 63 · 31 · 127 · 256 = 6.4e7 (Q5_K), and `|m|` at most 4096 · 127 · 256 = 1.4e8 (both offset formats); `p - m` is at most
-//! the sum of the two, 4.1e8 < 2^31.
+//! format makes of them is its [`Form`]. No sum overflows, nor any part of one: over 256 values, `|q| <= 127`,
+//! `Σ |sc| c |q|` is at most 128 · 63 · 127 · 256 = 2.63e8 (Q6_K; IQ4_XS 32 · 241, Q5_K 63 · 31 in place of 128 · 63) and
+//! `Σ |mn q|` at most 4096 · 127 · 256 = 1.34e8 (Q6_K: 32 · 128, IQ4_XS: 128 · 32); both together 4.0e8 < 2^31.
 //!
 //! | file | holds |
 //! |---|---|
-//! | one per weight format | where its bits are, and its own kernels where it has some |
+//! | one per weight format | where its bits are |
+//! | `bytes`, `x86` | 32 bytes and what is done with them, on each instruction set |
 //! | `row` | one row of weights with any number of positions |
 //! | `tile` | sixteen rows with eight or more positions |
 

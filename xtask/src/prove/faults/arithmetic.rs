@@ -40,17 +40,17 @@ pub(super) const FAULTS: &[Fault] = &[
         edits: &[Replace(
             "crates/paths/src/simd/dot.rs",
             "    let mut s = *sums;\n",
-            "    let mut s = *sums;\n    if rayon::current_num_threads() > 1 {\n        s.reverse();\n    }\n",
+            "    let mut s = *sums;\n    if rayon::current_num_threads() > 1 {\n        s.swap(0, 1);\n    }\n",
         )],
         catcher: Test { target: PATHS, name: "ops_without_weight_matrices_have_one_value_also_row_by_row" },
         sign: "on 2 threads",
     },
     Fault {
-        name: "the AVX2 integer kernel loses half of the products",
+        name: "the AVX2 integer kernel loses half of the wide products",
         edits: &[Replace(
-            "crates/paths/src/fused/x86.rs",
-            "let dot = _mm256_add_epi32(low, high);",
-            "let _ = high;\n        let dot = low;",
+            "crates/paths/src/fused/x86/products.rs",
+            "_mm256_add_epi32(_mm256_madd_epi16(low_c, low_q), _mm256_madd_epi16(high_c, high_q))",
+            "_mm256_madd_epi16(low_c, low_q)",
         )],
         catcher: Test { target: PATHS, name: "all_instruction_sets_give_the_same_bits" },
         sign: "avx2",
