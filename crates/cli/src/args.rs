@@ -76,6 +76,8 @@ pub(crate) enum Command {
         twinpath compare model.gguf@standalone model.gguf@fused-q8k --prompt-file prompt.txt --json > drift.json\n  \
         twinpath compare model.gguf@standalone recorded.safetensors --tokens 1,2,3")]
     Compare(Compare),
+    /// Claims about numbers that a machine re-measures
+    Contract(crate::commands::contract::Args),
     /// Convert gguf to apr and apr to gguf, quantised bytes kept bit for bit
     #[command(after_help = "Examples:\n  twinpath convert model.gguf model.apr\n  \
         twinpath convert model-q8_0.gguf model.apr --dequantize f16")]

@@ -2,6 +2,7 @@
 //! records alone.
 
 pub mod comparison;
+pub mod contract;
 pub mod drift;
 pub mod inspection;
 pub mod logits;

@@ -1,6 +1,7 @@
 //! Records to text. Nothing here computes, and nothing here touches a model.
 
 mod comparison;
+pub mod contract;
 mod inspection;
 mod list;
 mod number;

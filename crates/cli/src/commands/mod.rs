@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod compare;
+pub(crate) mod contract;
 mod convert;
 mod inspect;
 mod list;
@@ -25,6 +26,7 @@ pub(crate) fn dispatch(args: &Args) -> Result<u8> {
         Command::Run(command) => run::run(command, &args.global),
         Command::Trace(command) => trace::run(command, &args.global),
         Command::Compare(command) => compare::run(command, &args.global),
+        Command::Contract(command) => contract::run(command, &args.global),
         Command::Convert(command) => convert::run(command, &args.global),
         Command::List(command) => list::run(command, &args.global),
         Command::Completions { shell } => {
