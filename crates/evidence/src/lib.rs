@@ -4,9 +4,12 @@
 pub mod comparison;
 pub mod contract;
 pub mod drift;
+pub mod experiment;
 pub mod inspection;
+pub mod ledger;
 pub mod logits;
 pub mod provenance;
+pub mod published;
 pub mod scope;
 pub mod stats;
 

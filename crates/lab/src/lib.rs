@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod contract;
 pub mod error;
+pub mod experiments;
 pub mod generate;
 pub mod inspect;
 pub mod party;

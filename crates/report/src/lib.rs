@@ -2,9 +2,11 @@
 
 mod comparison;
 pub mod contract;
+mod falsification;
 mod inspection;
 mod list;
 mod number;
+mod published;
 mod table;
 mod trace;
 
@@ -13,8 +15,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 pub use comparison::{View, comparison};
+pub use falsification::falsification;
 pub use inspection::inspection;
 pub use list::{Entry, list};
+pub use published::reproduction;
 pub use trace::{TraceRow, trace};
 
 /// Any record as indented JSON with a final newline.

@@ -3,6 +3,7 @@
 mod compare;
 pub(crate) mod contract;
 mod convert;
+mod falsify;
 mod inspect;
 mod list;
 mod run;
@@ -27,6 +28,7 @@ pub(crate) fn dispatch(args: &Args) -> Result<u8> {
         Command::Trace(command) => trace::run(command, &args.global),
         Command::Compare(command) => compare::run(command, &args.global),
         Command::Contract(command) => contract::run(command, &args.global),
+        Command::Falsify(command) => falsify::run(command, &args.global),
         Command::Convert(command) => convert::run(command, &args.global),
         Command::List(command) => list::run(command, &args.global),
         Command::Completions { shell } => {
