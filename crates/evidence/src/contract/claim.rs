@@ -183,6 +183,8 @@ pub struct Repeat {
 pub enum Condition {
     /// Nothing: the same run twice.
     Again,
+    /// A probe that looks at every value, and none.
+    Observed,
     /// One, two and three threads.
     Threads,
     /// The prompt in one call, token by token, and in uneven pieces.
@@ -239,6 +241,8 @@ pub struct ExperimentRef {
 pub struct PublishedRef {
     /// Its name, as in `twinpath falsify`.
     pub id: String,
+    /// Name of the published model, for the figures that need it.
+    pub model: Option<String>,
 }
 
 /// Something that this program does not run.

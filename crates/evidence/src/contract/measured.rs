@@ -306,7 +306,8 @@ pub fn models_of(claim: &Claim) -> Vec<&str> {
         Measure::Weights(m) => vec![&m.a, &m.b],
         Measure::Speed(m) => vec![&m.model],
         Measure::Experiment(m) => m.model.as_deref().into_iter().collect(),
-        Measure::Published(_) | Measure::External(_) => vec![],
+        Measure::Published(m) => m.model.as_deref().into_iter().collect(),
+        Measure::External(_) => vec![],
     };
     names.extend(claim.requires_model.as_deref());
     names.sort_unstable();

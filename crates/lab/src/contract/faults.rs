@@ -1,5 +1,7 @@
 //! Deliberate faults: what a sound measurement must notice. Never part of a path that anybody runs by name.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use twinpath_engine::op::Mask;
 use twinpath_engine::{Numerics, Op, Pairing, Point, Rope, Site, Tensor};
 use twinpath_evidence::{Comparison, Positions};
@@ -23,7 +25,12 @@ enum How {
     Record(fn(&mut Comparison)),
     /// In stored bytes.
     Bit,
+    /// In what looks at the values.
+    Observer,
 }
+
+/// How often a path with the fault `dice` has evaluated a linear op.
+static ROLLED: AtomicUsize = AtomicUsize::new(0);
 
 /// Every fault.
 pub const FAULTS: &[Fault] = &[
@@ -124,6 +131,24 @@ pub const FAULTS: &[Fault] = &[
         }),
     },
     Fault {
+        name: "dice",
+        what: "bits depend on what was computed before",
+        how: How::Op(|p, site, op, x| nudged(p, site, op, x, 1 + ROLLED.fetch_add(1, Ordering::Relaxed))),
+    },
+    Fault {
+        name: "twenty-times",
+        what: "each linear op is computed twenty times",
+        how: How::Op(|p, site, op, x| {
+            let Op::Linear { .. } = op else { return None };
+            (0..20).map(|_| p.inner.eval(site, op, x)).last()
+        }),
+    },
+    Fault {
+        name: "meddling-observer",
+        what: "looking at a value moves its first element by one float",
+        how: How::Observer,
+    },
+    Fault {
         name: "last-position-statistics",
         what: "statistics of side B are those of the last position only",
         how: How::Record(|record| {
@@ -161,7 +186,7 @@ impl Fault {
     pub fn plant(&'static self, inner: Box<dyn Path>, isa: Isa) -> Box<dyn Path> {
         match self.how {
             How::Op(_) => Box::new(Planted { inner, isa, fault: self }),
-            How::Record(_) | How::Bit => inner,
+            How::Record(_) | How::Bit | How::Observer => inner,
         }
     }
 
@@ -170,6 +195,11 @@ impl Fault {
         if let How::Record(distort) = self.how {
             distort(record);
         }
+    }
+
+    /// Whether looking changes what is looked at.
+    pub fn meddles(&self) -> bool {
+        matches!(self.how, How::Observer)
     }
 
     /// Whether it flips a stored bit.
@@ -195,7 +225,7 @@ impl Numerics for Planted {
     fn eval(&self, site: Site, op: &Op<'_>, inputs: &[&Tensor<f32>]) -> Tensor<f32> {
         let faulty = match self.fault.how {
             How::Op(eval) => eval(self, site, op, inputs),
-            How::Record(_) | How::Bit => None,
+            How::Record(_) | How::Bit | How::Observer => None,
         };
         faulty.unwrap_or_else(|| self.inner.eval(site, op, inputs))
     }

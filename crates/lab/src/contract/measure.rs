@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use twinpath_engine::Model;
 use twinpath_engine::sampling::SamplingParams;
 use twinpath_evidence::contract::claim::{Between, BuiltIn, Claim, Compare, Control, Measure, Run, Speed};
 use twinpath_evidence::contract::measured::{
     ControlFound, Evidence, Holds, Measured, SCHEMA, definition, models_of, tokens_of,
 };
 use twinpath_evidence::contract::{Contract, Document};
+use twinpath_evidence::published::Reproduction;
 use twinpath_evidence::{Comparison, FileId, Provenance};
 use twinpath_paths::PATHS;
 use twinpath_paths::simd::Isa;
@@ -18,6 +20,7 @@ use super::models::{self, Opened};
 use super::sites::Reading;
 use super::{VERSION, repeat, sites, weights};
 use crate::error::LabError;
+use crate::experiments::{Experiment, reproduce};
 use crate::generate::{GenerateOptions, generate};
 use crate::party::Source;
 use crate::{Arithmetic, CompareOptions, OracleChoice, Party, PathName, compare};
@@ -77,7 +80,8 @@ impl<'b> Bench<'b> {
                 let refuted = measured.against(&claim.prediction) == Holds::No;
                 Some(ControlFound { what: format!("{}: {}", fault.name, fault.what), measured, refuted })
             }
-            Some(Control::BuiltIn(BuiltIn::Experiment)) | None => None,
+            Some(Control::BuiltIn(BuiltIn::Experiment)) => self.own_control(contract, claim)?,
+            None => None,
         };
         let evidence = Evidence {
             schema: SCHEMA,
@@ -96,6 +100,16 @@ impl<'b> Bench<'b> {
             digest: String::new(),
         };
         Ok(Outcome::Found(Box::new(evidence.sealed())))
+    }
+
+    /// What the experiment's own control found.
+    fn own_control(&self, contract: &Contract, claim: &Claim) -> Result<Option<ControlFound>, LabError> {
+        let Measure::Published(m) = &claim.measure else { return Ok(None) };
+        let model = m.model.as_deref().map(|name| self.opened(contract, name)).transpose()?;
+        let measured = figures(&m.id, model.map(|m| &m.model), true)?.measured;
+        let refuted = measured.against(&claim.prediction) == Holds::No;
+        let what = "the last digit of each computed figure is another".to_owned();
+        Ok(Some(ControlFound { what, measured, refuted }))
     }
 
     /// Opens a model; false if it is not there.
@@ -145,7 +159,11 @@ impl<'b> Bench<'b> {
                 Ok(weights::stored(&a.model, &b.model, fault.is_some_and(Fault::flips)))
             }
             Measure::Speed(m) => self.speed(contract, m, fault),
-            Measure::Experiment(_) | Measure::Published(_) | Measure::External(_) => {
+            Measure::Published(m) => {
+                let model = m.model.as_deref().map(|name| self.opened(contract, name)).transpose()?;
+                figures(&m.id, model.map(|m| &m.model), false)
+            }
+            Measure::Experiment(_) | Measure::External(_) => {
                 let why = "this is not measured here".to_owned();
                 Ok(Reading { measured: Measured::Nothing { why }, compared: 0, expected: 1 })
             }
@@ -210,12 +228,42 @@ impl<'b> Bench<'b> {
     }
 }
 
+/// Published figures that do not come out again, of those that could be computed; with `wrong`, after the last digit of
+/// each was changed.
+fn figures(id: &str, model: Option<&Model>, wrong: bool) -> Result<Reading, LabError> {
+    let experiment =
+        Experiment::find(id).ok_or_else(|| LabError::UnknownName { what: "experiment", name: id.to_owned() })?;
+    let mut made = reproduce(&[experiment], model);
+    if wrong {
+        let mut records = made.experiments;
+        for row in records.iter_mut().flat_map(|e| &mut e.rows) {
+            row.computed = row.computed.take().map(|text| with_another_digit(&text));
+        }
+        // Reading a record judges it again.
+        let text = serde_json::to_string(&records).unwrap_or_default();
+        made = Reproduction::new(serde_json::from_str(&text).unwrap_or_default());
+    }
+    let (compared, expected) = (made.matched + made.differing, made.matched + made.differing + made.skipped);
+    let measured = Measured::value(made.differing as f64, None);
+    Ok(Reading { measured, compared: compared as u64, expected: expected as u64 })
+}
+
+/// The text with its last digit replaced by the next one; a text without one, with a mark behind it.
+fn with_another_digit(text: &str) -> String {
+    match text.rfind(|c: char| c.is_ascii_digit()) {
+        Some(at) => {
+            let digit = text.as_bytes()[at] - b'0';
+            format!("{}{}{}", &text[..at], (digit + 1) % 10, &text[at + 1..])
+        }
+        None => format!("{text}?"),
+    }
+}
+
 /// Why this program does not measure a claim.
 fn not_ours(claim: &Claim) -> Option<String> {
     match &claim.measure {
         Measure::External(e) => Some(format!("measured by {}", e.tool)),
         Measure::Experiment(e) => Some(format!("experiment `{}` is not built in yet", e.id)),
-        Measure::Published(e) => Some(format!("experiment `{}` is not built in yet", e.id)),
         _ => None,
     }
 }

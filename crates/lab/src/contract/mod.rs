@@ -13,6 +13,8 @@ use twinpath_evidence::contract::Known;
 use twinpath_formats::quant::FORMATS;
 use twinpath_paths::PATHS;
 
+use crate::experiments::EXPERIMENTS;
+
 pub use faults::{FAULTS, Fault};
 pub use folder::{Folder, evidence_file, read_contract};
 pub use measure::{Bench, Outcome};
@@ -22,34 +24,13 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Names that claims may use.
 pub fn known() -> Known {
-    let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    let experiments: Vec<String> = EXPERIMENTS.iter().map(|e| e.id.to_owned()).collect();
     Known {
-        experiments: names(EXPERIMENTS),
-        published: names(PUBLISHED),
+        experiments: experiments.clone(),
+        published: experiments,
         paths: PATHS.iter().map(|p| p.name.to_owned()).chain([crate::spec::ORACLE.to_owned()]).collect(),
         faults: FAULTS.iter().map(|f| f.name.to_owned()).collect(),
         formats: FORMATS.iter().map(|f| f.name().to_owned()).collect(),
         points: POINTS.iter().map(|p| p.name().to_owned()).collect(),
     }
 }
-
-/// Experiments that a claim may rest on.
-pub const EXPERIMENTS: &[&str] = &[
-    "reproducible",
-    "order",
-    "decode",
-    "mechanism",
-    "compounding",
-    "A3-block-scale",
-    "A2-softmax",
-    "A1-rope",
-    "A4-batch",
-    "A5-real-weights",
-    "A6-rmsnorm",
-    "cumulative-layers",
-    "alarm",
-    "decomposition",
-];
-
-/// Experiments that have published figures.
-pub const PUBLISHED: &[&str] = EXPERIMENTS;
