@@ -1,28 +1,67 @@
 //! `twinpath falsify`.
 
-use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use twinpath_engine::Model;
 use twinpath_formats::Verify;
-use twinpath_lab::experiments::{EXPERIMENTS, Experiment, reproduce};
+use twinpath_lab::experiments::{EXPERIMENTS, Experiment, Subject, falsify, reproduce};
 
 use super::print;
 use crate::args::{Falsify, Global};
+use crate::input::{self, BUNDLED_GGUF, DEFAULT_PROMPT, bundled};
+use crate::progress::Bar;
 
 pub(super) fn run(args: &Falsify, global: &Global) -> Result<u8> {
     let chosen = chosen(&args.ids)?;
     if args.explain {
         return explain(&chosen);
     }
-    // A file of gigabytes is mapped, not read: experiments on one tensor are to take as long as that tensor.
-    let model = args.model.as_deref().map(|path| Model::open(path, Verify::Header)).transpose()?;
-    let record = reproduce(&chosen, model.as_ref());
+    if args.published {
+        let model = args.model.as_deref().map(open).transpose()?;
+        let record = reproduce(&chosen, model.as_ref());
+        print(|out| match global.json {
+            true => twinpath_report::json(&record, out),
+            false => twinpath_report::reproduction(&record, out),
+        })?;
+        return Ok(record.exit_code());
+    }
+    let path = args.model.clone().map_or_else(|| bundled(BUNDLED_GGUF), Ok::<PathBuf, anyhow::Error>)?;
+    let model = open(&path)?;
+    let tokens = tokens(args, &model, chosen.iter().any(|e| e.needs_runs()))?;
+    let bar = Mutex::new(Bar::new("experiments", global.quiet));
+    let progress = |done, total| {
+        if let Ok(mut bar) = bar.lock() {
+            bar.at(done, total);
+        }
+    };
+    let subject = Subject { model: &model, tokens: &tokens, isa: input::isa(global)? };
+    let record = falsify(&chosen, &subject, &progress)?;
+    drop(bar);
     print(|out| match global.json {
         true => twinpath_report::json(&record, out),
-        false => twinpath_report::reproduction(&record, out),
+        false => twinpath_report::falsification(&record, out),
     })?;
     Ok(record.exit_code())
+}
+
+/// A file of gigabytes is mapped, not read: an experiment on one tensor is to take as long as that tensor.
+fn open(path: &Path) -> Result<Model> {
+    Ok(Model::open(path, Verify::Header)?)
+}
+
+/// The tokens to run on, where an experiment needs a run. A model without tokenizer gets ids spread over its vocabulary.
+fn tokens(args: &Falsify, model: &Model, needed: bool) -> Result<Vec<u32>> {
+    if !needed {
+        return Ok(Vec::new());
+    }
+    let asked = args.prompt.tokens.is_some() || args.prompt.text.is_some() || args.prompt.file.is_some();
+    let tokenizer = if args.prompt.tokens.is_some() { None } else { input::tokenizer(model)? };
+    if tokenizer.is_none() && !asked {
+        return Ok((0..32).map(|i| (i * 397 + 11) % model.config().vocab as u32).collect());
+    }
+    input::tokens(&args.prompt, tokenizer.as_ref(), DEFAULT_PROMPT)
 }
 
 /// The experiments asked for, in the order of the list; all where none was.
@@ -36,10 +75,5 @@ fn chosen(ids: &[String]) -> Result<Vec<&'static Experiment>> {
 }
 
 fn explain(chosen: &[&Experiment]) -> Result<u8> {
-    print(|out| {
-        for e in chosen {
-            writeln!(out, "{} (published as {})\n\n{}", e.id, e.number, e.page())?;
-        }
-        out.flush()
-    })
+    print(|out| chosen.iter().try_for_each(|e| writeln!(out, "{} (published as {})\n\n{}", e.id, e.number, e.page())))
 }

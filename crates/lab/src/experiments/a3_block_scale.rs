@@ -25,14 +25,24 @@
 //!
 //! Only a power of two can be tested for equality of bits; other factors round.
 
+use super::kit::{Bench, stats, weights};
 use twinpath_engine::Model;
+use twinpath_engine::{Numerics, Tensor};
+use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
+use twinpath_formats::{Matrix, TensorType};
 
 use super::Experiment;
 use super::kit::fixture::{self, percent};
 
-pub(super) const EXPERIMENT: Experiment =
-    Experiment { id: "A3-block-scale", number: "010", source: include_str!("a3_block_scale.rs"), published };
+pub(super) const EXPERIMENT: Experiment = Experiment {
+    id: "A3-block-scale",
+    number: "010",
+    source: include_str!("a3_block_scale.rs"),
+    published,
+    sound,
+    needs_runs: false,
+};
 
 /// The published label of each scale, its bytes, and the published relative difference.
 const SCALES: [(&str, [u8; 2], &str); 7] = [
@@ -74,5 +84,60 @@ fn published(_: Option<&Model>) -> PublishedRecord {
         rule,
         rows,
         notes,
+    }
+}
+
+/// The weight with the f16 at each of `offsets` doubled in every block; nothing if one would overflow.
+fn doubled(weight: &Matrix<'_>, offsets: &[usize]) -> Option<Vec<u8>> {
+    let mut bytes = weight.bytes().to_vec();
+    let blocks = bytes.chunks_exact_mut(weight.format().block_bytes());
+    let fits = blocks.map(|b| offsets.iter().all(|at| weights::double_f16(b, *at))).all(|fits| fits);
+    fits.then_some(bytes)
+}
+
+/// Outputs of both paths that are not `factor` times what they were.
+fn off(bench: &Bench<'_>, weight: Matrix<'_>, bytes: &[u8], factor: f32) -> Option<Interval> {
+    let scaled = Matrix::new(weight.tensor_type(), weight.rows(), weight.cols(), bytes).ok()?;
+    let x = stats::gaussian(10, 4, weight.cols());
+    let count = |path: &dyn Numerics<Elem = f32>| {
+        let (before, after): (Tensor<f32>, Tensor<f32>) =
+            (weights::linear(path, weight, &x), weights::linear(path, scaled, &x));
+        before.data().iter().zip(after.data()).filter(|(b, a)| (factor * **b).to_bits() != a.to_bits()).count()
+    };
+    Some(Interval::exact((count(&bench.a()) + count(&bench.b())) as f64))
+}
+
+fn sound(bench: &Bench<'_>) -> Findings {
+    let layer = bench.layer();
+    let mut candidates =
+        weights::LINEARS.iter().rev().map(|(name, _)| (name, weights::weight(bench.model, layer, name)));
+    let absent = |why: &str| Measured::NotExercised { why: why.to_owned() };
+    let because = "both paths are linear in d and dmin, and doubling is exact";
+    let name = |what: &str| format!("outputs not exactly doubled, {what}");
+    let Some((tensor, weight)) = candidates.find(|(_, w)| w.tensor_type() == TensorType::Q4K) else {
+        let none = || absent("no Q4_K weight in the layer");
+        let checks = vec![Check::new(&name("both scales doubled"), Band::none(), because, none())];
+        return Findings { checks, ..Findings::default() };
+    };
+    let measured = |offsets: &[usize]| match doubled(&weight, offsets) {
+        None => absent("a scale is too large to be doubled"),
+        Some(bytes) => off(bench, weight, &bytes, 2.0).into(),
+    };
+    let outputs = 2 * 4 * weight.rows();
+    Findings {
+        checks: vec![Check::new(
+            &name(&format!("blk.{layer}.{tensor}, of {outputs}")),
+            Band::none(),
+            because,
+            measured(&[0, 2]),
+        )],
+        controls: vec![Check::new(&name("minimums left alone"), Band::none(), because, measured(&[0]))],
+        positive_controls: vec![Check::new(
+            "outputs that change when nothing is scaled",
+            Band::none(),
+            because,
+            off(bench, weight, weight.bytes(), 1.0),
+        )],
+        notes: Vec::new(),
     }
 }

@@ -27,14 +27,23 @@
 //!
 //! The bound on standard deviations is often far from tight: a ratio of 1 says nothing of the drift.
 
+use super::kit::{Bench, stats, weights};
 use twinpath_engine::Model;
+use twinpath_engine::{Numerics, Site, Tensor};
+use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
 use super::kit::fixture::{self, BLOCK, Link, percent, times};
 
-pub(super) const EXPERIMENT: Experiment =
-    Experiment { id: "A4-batch", number: "013", source: include_str!("a4_batch.rs"), published };
+pub(super) const EXPERIMENT: Experiment = Experiment {
+    id: "A4-batch",
+    number: "013",
+    source: include_str!("a4_batch.rs"),
+    published,
+    sound,
+    needs_runs: true,
+};
 
 /// The published depth-5 error of one token, which the mean is divided by.
 const ONE_TOKEN: f32 = 0.004_391;
@@ -79,5 +88,90 @@ fn published(_: Option<&Model>) -> PublishedRecord {
         rule,
         rows,
         notes: vec!["0.26 is the mean of seven tokens over the worst of them".to_owned()],
+    }
+}
+
+fn differ(a: &Tensor<f32>, b: &Tensor<f32>) -> u64 {
+    a.data().iter().zip(b.data()).filter(|(a, b)| a.to_bits() != b.to_bits()).count() as u64
+}
+
+/// Each position alone, put together.
+fn alone(x: &Tensor<f32>, f: impl Fn(&Tensor<f32>) -> Tensor<f32>) -> Tensor<f32> {
+    let mut rows = f(&x.rows_of(0..1));
+    (1..x.rows()).for_each(|t| rows.append(&f(&x.rows_of(t..t + 1))));
+    rows
+}
+
+/// Activations coded with one scale for all that is given, and widened again.
+fn coarse(x: &Tensor<f32>) -> Tensor<f32> {
+    let e = weights::rounding(x, x.data().len());
+    let rounded = x.data().iter().zip(e.data()).map(|(x, e)| (f64::from(*x) + e) as f32);
+    Tensor::new(x.rows(), x.cols(), rounded.collect())
+}
+
+fn sound(bench: &Bench<'_>) -> Findings {
+    let layer = bench.layer();
+    let (a, b) = (bench.a(), bench.b());
+    let paths: [&dyn Numerics<Elem = f32>; 2] = [&a, &b];
+    let (mut depends, mut control, mut twice, mut outputs, mut positions) = (0, 0, 0, 0, 0);
+    for (name, point) in weights::LINEARS {
+        let input = bench.runs.as_ref().and_then(|runs| runs.a.get(&Site::block(layer, *point)));
+        let Some(x) = input else { continue };
+        let weight = weights::weight(bench.model, layer, name);
+        positions = x.rows();
+        for path in paths {
+            let whole = weights::linear(path, weight, x);
+            depends += differ(&whole, &alone(x, |x| weights::linear(path, weight, x)));
+            twice += differ(&whole, &weights::linear(path, weight, x));
+            outputs += whole.data().len();
+        }
+        control += differ(&coarse(x), &alone(x, coarse));
+    }
+    let batch = |x: u64| match positions {
+        0 | 1 => Measured::NotExercised { why: "one position is no batch".to_owned() },
+        _ => Interval::exact(x as f64).into(),
+    };
+    let (bounded, unequal) = deviations(bench);
+    let name = |what: &str| format!("outputs that depend on the batch, {what}");
+    let ratio = |what: &str| format!("|std B / std A - 1| over centred drift, {what}");
+    let bound = Band::at_most(1.0 + 1e-6);
+    let triangle = "triangle inequality; f64 sums";
+    let because = "threads and tiles share out whole outputs";
+    Findings {
+        checks: vec![
+            Check::new(
+                &name(&format!("of {outputs} (layer {layer}, {positions} positions)")),
+                Band::none(),
+                because,
+                batch(depends),
+            ),
+            Check::new(&ratio("worst site"), bound, triangle, bounded),
+        ],
+        controls: vec![
+            Check::new(&name("one scale for the batch"), Band::none(), because, batch(control)),
+            Check::new(&ratio("all positions of A, the last of B"), bound, triangle, unequal),
+        ],
+        positive_controls: vec![Check::new(&name("the same batch twice"), Band::none(), because, batch(twice))],
+        notes: Vec::new(),
+    }
+}
+
+/// The largest quotient over all sites, of equal positions and of unequal ones.
+fn deviations(bench: &Bench<'_>) -> (Measured, Measured) {
+    let (mut equal, mut unequal) = (0.0f64, 0.0f64);
+    let pairs = bench.runs.iter().flat_map(|runs| runs.pairs());
+    for (_, a, b) in pairs.filter(|(site, ..)| site.point != twinpath_engine::Point::AttnScores) {
+        let Some(quotient) = stats::deviation_quotient(a.data(), b.data()) else { continue };
+        equal = equal.max(quotient);
+        let difference: Vec<f32> = a.data().iter().zip(b.data()).map(|(a, b)| b - a).collect();
+        let (std_a, std_last) = (stats::deviation(a.data()), stats::deviation(b.row(b.rows() - 1)));
+        unequal = unequal.max((std_last / std_a - 1.0).abs() / (stats::deviation(&difference) / std_a));
+    }
+    match equal > 0.0 {
+        true => (Interval::exact(equal).into(), Interval::exact(unequal).into()),
+        false => {
+            let why = "both runs are equal everywhere".to_owned();
+            (Measured::NotExercised { why: why.clone() }, Measured::NotExercised { why })
+        }
     }
 }

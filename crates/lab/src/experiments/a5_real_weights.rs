@@ -27,15 +27,25 @@
 //! Gaussian activations are smoother than real ones: on the model's own see `mechanism`. Works on 256-wide block
 //! formats.
 
+use super::kit::{Bench, stats, weights};
 use twinpath_engine::Model;
+use twinpath_engine::{Numerics, Tensor};
+use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
+use twinpath_formats::Matrix;
 
 use super::Experiment;
 use super::kit::fixture::{self, BASELINE, percent, times};
 use super::kit::teacher;
 
-pub(super) const EXPERIMENT: Experiment =
-    Experiment { id: "A5-real-weights", number: "014", source: include_str!("a5_real_weights.rs"), published };
+pub(super) const EXPERIMENT: Experiment = Experiment {
+    id: "A5-real-weights",
+    number: "014",
+    source: include_str!("a5_real_weights.rs"),
+    published,
+    sound,
+    needs_runs: false,
+};
 
 fn published(model: Option<&Model>) -> PublishedRecord {
     let steps = [(50.0, "STRONGLY CONFIRMED"), (5.0, "PARTIALLY CONFIRMED"), (1.5, "MODESTLY CONFIRMED")];
@@ -79,4 +89,82 @@ fn published(model: Option<&Model>) -> PublishedRecord {
         rows,
         notes: Vec::new(),
     }
+}
+
+/// Inputs: as few as an interval can be had for, so that a tensor of 68 million weights takes a fraction of a second.
+const INPUTS: usize = 16;
+/// Rows that the controls look at.
+const ROWS: usize = 256;
+
+/// Measured over predicted relative L2, pooled over the inputs.
+fn amplification(a: &Tensor<f32>, b: &dyn Fn(usize, usize) -> f64, x: &Tensor<f32>) -> Option<Interval> {
+    let each = |t: usize| {
+        let difference = a.row(t).iter().enumerate().map(|(i, a)| (b(t, i) - f64::from(*a)).powi(2)).sum::<f64>();
+        difference.sqrt() / stats::norm(a.row(t)) / weights::predicted(x.row(t))
+    };
+    let each: Vec<f64> = (0..x.rows()).map(each).collect();
+    stats::bootstrap(each.len(), "inputs", |chosen| {
+        (chosen.iter().map(|t| each[*t] * each[*t]).sum::<f64>() / chosen.len() as f64).sqrt()
+    })
+}
+
+fn sound(bench: &Bench<'_>) -> Findings {
+    let layer = bench.layer();
+    let band = Band::between(0.8, 1.25);
+    let because = "for weights that do not know the input, the drift is that of the activations";
+    let name = |what: &str| format!("relative L2 of B - A over that of the activations, {what}");
+    let mut names = weights::LINEARS.iter().rev().map(|(name, _)| (name, weights::weight(bench.model, layer, name)));
+    let found = names.find_map(|(name, w)| Some((name, w, weights::scale_offset(w.tensor_type())?)));
+    let Some((tensor, weight, offset)) = found else {
+        let none = Measured::NotExercised { why: "no weight of 256-wide blocks in the layer".to_owned() };
+        return Findings { checks: vec![Check::new(&name("one tensor"), band, because, none)], ..Findings::default() };
+    };
+    let x = stats::gaussian(14, INPUTS, weight.cols());
+    let (a, b) = (weights::linear(&bench.a(), weight, &x), weights::linear(&bench.b(), weight, &x));
+    let few = weight.rows_of(0..ROWS.min(weight.rows()));
+    let (broken, replica, few_a) = controls(bench, few, offset, &x);
+    let published = super::kit::teacher::first_block(Some(bench.model), 3);
+    let mut checks = vec![Check::new(
+        &name(&format!("blk.{layer}.{tensor} ({} x {})", weight.rows(), weight.cols())),
+        band,
+        because,
+        amplification(&a, &|t, i| f64::from(b.row(t)[i]), &x),
+    )];
+    if let Err(needs) = published {
+        checks.push(Check::new(&name("the published tensor"), band, because, Measured::Skipped { needs }));
+    }
+    Findings {
+        checks,
+        controls: vec![Check::new(
+            &name("a scale doubled in each row of B"),
+            band,
+            because,
+            amplification(&few_a, &|t, i| f64::from(broken.row(t)[i]), &x),
+        )],
+        positive_controls: vec![Check::new(
+            &name("A + W e in f64 for B"),
+            band,
+            because,
+            amplification(&few_a, &|t, i| f64::from(few_a.row(t)[i]) + replica.row(t)[i], &x),
+        )],
+        notes: Vec::new(),
+    }
+}
+
+/// Of a few rows: path B with the first super-block's scale doubled in each, `W e` in f64, and path A.
+fn controls(
+    bench: &Bench<'_>,
+    few: Matrix<'_>,
+    offset: usize,
+    x: &Tensor<f32>,
+) -> (Tensor<f32>, Tensor<f64>, Tensor<f32>) {
+    let mut bytes = few.bytes().to_vec();
+    for row in bytes.chunks_exact_mut(few.row_bytes()) {
+        weights::double_f16(row, offset);
+    }
+    let b = bench.b();
+    let path: &dyn Numerics<Elem = f32> = &b;
+    let broken = Matrix::new(few.tensor_type(), few.rows(), few.cols(), &bytes).unwrap_or(few);
+    let replica = weights::exact(few, &weights::rounding(x, fixture::BLOCK));
+    (weights::linear(path, broken, x), replica, weights::linear(&bench.a(), few, x))
 }

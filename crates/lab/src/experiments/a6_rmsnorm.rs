@@ -27,14 +27,23 @@
 //! The gains after the projection may enlarge an error, up to their largest over their root mean square: the note says
 //! by how much here.
 
+use super::kit::{Bench, stats};
 use twinpath_engine::Model;
+use twinpath_engine::{Numerics, Op, Oracle, Point, Site, Tensor};
+use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
 use super::kit::fixture::{self, BASELINE, BLOCK, percent, relative_l1, times};
 
-pub(super) const EXPERIMENT: Experiment =
-    Experiment { id: "A6-rmsnorm", number: "015", source: include_str!("a6_rmsnorm.rs"), published };
+pub(super) const EXPERIMENT: Experiment = Experiment {
+    id: "A6-rmsnorm",
+    number: "015",
+    source: include_str!("a6_rmsnorm.rs"),
+    published,
+    sound,
+    needs_runs: true,
+};
 
 fn normalise(x: &[f32]) -> Vec<f32> {
     let mean_square = x.iter().fold(0.0f32, |s, x| s + x * x) / x.len() as f32;
@@ -62,5 +71,81 @@ fn published(_: Option<&Model>) -> PublishedRecord {
             Row::digits("gain", "1.0000x", gain, times),
         ],
         notes: Vec::new(),
+    }
+}
+
+/// Unit roundoff of f32.
+const U: f64 = 1.0 / 16_777_216.0;
+
+/// The path's norm without gains.
+fn sphere(bench: &Bench<'_>, x: &Tensor<f32>, eps: f64) -> Tensor<f32> {
+    let weight = vec![1.0; x.cols()];
+    bench.a().eval(Site::block(0, Point::AttnNorm), &Op::Norm { weight: &weight, eps }, &[x])
+}
+
+/// Distance of two normalised rows over their distance in geometric-mean lengths, worst row; `gain` is on B's norm alone.
+fn quotient(bench: &Bench<'_>, a: &Tensor<f32>, b: &Tensor<f32>, gain: f32) -> Option<f64> {
+    let eps = bench.model.config().eps;
+    let (y, mut z) = (sphere(bench, a, eps), sphere(bench, b, eps));
+    z.data_mut().iter_mut().for_each(|z| *z *= gain);
+    let row = |t: usize| {
+        let apart = stats::distance(a.row(t), b.row(t));
+        let lengths = (stats::norm(a.row(t)) * stats::norm(b.row(t))).sqrt();
+        let normal = stats::distance(y.row(t), z.row(t)) / (a.cols() as f64).sqrt();
+        (apart / lengths > 1e-4).then(|| normal * lengths / apart)
+    };
+    (0..a.rows()).filter_map(row).reduce(f64::max)
+}
+
+/// Largest distance of a row from its f64 definition, in u.
+fn off(bench: &Bench<'_>, x: &Tensor<f32>, found: &Tensor<f32>) -> f64 {
+    let wide = Tensor::new(x.rows(), x.cols(), x.data().iter().map(|x| f64::from(*x)).collect());
+    let weight = vec![1.0; x.cols()];
+    let op = Op::Norm { weight: &weight, eps: bench.model.config().eps };
+    let exact = Oracle.eval(Site::block(0, Point::AttnNorm), &op, &[&wide]);
+    let row = |t: usize| {
+        let difference = found.row(t).iter().zip(exact.row(t)).map(|(f, e)| (f64::from(*f) - e).powi(2)).sum::<f64>();
+        (difference / exact.row(t).iter().map(|e| e * e).sum::<f64>()).sqrt() / U
+    };
+    (0..x.rows()).map(row).fold(0.0, f64::max)
+}
+
+fn sound(bench: &Bench<'_>) -> Findings {
+    let residual = |point| matches!(point, Point::Embed | Point::AttnResidual | Point::Output);
+    let pairs = || bench.runs.iter().flat_map(|runs| runs.pairs()).filter(|(site, ..)| residual(site.point));
+    let worst = |gain: f32| match pairs().filter_map(|(_, a, b)| quotient(bench, a, b, gain)).reduce(f64::max) {
+        Some(most) => Interval::exact(most).into(),
+        None => Measured::NotExercised { why: "no row drifts by more than a ten-thousandth".to_owned() },
+    };
+    let eps = bench.model.config().eps;
+    let definition = pairs().map(|(_, a, _)| off(bench, a, &sphere(bench, a, eps))).fold(0.0, f64::max);
+    let small = Tensor::new(4, 256, stats::gaussian(15, 4, 256).data().iter().map(|x| 0.1 * x).collect());
+    let other = off(bench, &small, &sphere(bench, &small, 100.0 * eps.max(1e-9)));
+    let right = off(bench, &small, &sphere(bench, &small, eps));
+    let gains = bench.model.vector("blk.0.attn_norm.weight");
+    let largest = gains.iter().fold(0.0f32, |m, g| m.max(g.abs()));
+    let spread = f64::from(largest) / (stats::norm(gains) / (gains.len() as f64).sqrt());
+    let bound = Band::at_most(1.001);
+    let roundings = Band::at_most(8.0);
+    let geometry = "two vectors are no nearer than their directions, on the scale of their mean length";
+    let few = "a sum in f32, a root, a division and a product";
+    let ratio = |what: &str| format!("relative error after the norm over before, {what}");
+    let distance = |what: &str| format!("distance from the definition in u, {what}");
+    Findings {
+        checks: vec![
+            Check::new(&ratio("worst row of all residuals"), bound, geometry, worst(1.0)),
+            Check::new(&distance("worst row of all residuals"), roundings, few, Interval::exact(definition)),
+        ],
+        controls: vec![
+            Check::new(&ratio("B's norm 1 % too large"), bound, geometry, worst(1.01)),
+            Check::new(&distance("a hundred times the epsilon, small values"), roundings, few, Interval::exact(other)),
+        ],
+        positive_controls: vec![Check::new(
+            &distance("the model's epsilon, small values"),
+            roundings,
+            few,
+            Interval::exact(right),
+        )],
+        notes: vec![format!("the gains of the first norm can enlarge an error by up to {spread:.1}")],
     }
 }

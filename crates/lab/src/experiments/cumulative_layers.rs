@@ -27,14 +27,24 @@
 //! Additions are taken to be uncorrelated with what is inherited; a bias that is the same in all layers would show as a
 //! quotient above 1.
 
+use super::kit::runs::{Step, accumulated, closure, first_only};
+use super::kit::{Bench, stats};
 use twinpath_engine::Model;
+use twinpath_engine::{Point, Site};
+use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
 use super::kit::{fixture, teacher};
 
-pub(super) const EXPERIMENT: Experiment =
-    Experiment { id: "cumulative-layers", number: "016/017", source: include_str!("cumulative_layers.rs"), published };
+pub(super) const EXPERIMENT: Experiment = Experiment {
+    id: "cumulative-layers",
+    number: "016/017",
+    source: include_str!("cumulative_layers.rs"),
+    published,
+    sound,
+    needs_runs: true,
+};
 
 /// Layers of the published model, and of its shorter chain.
 const LAYERS: usize = 28;
@@ -84,5 +94,58 @@ fn published(model: Option<&Model>) -> PublishedRecord {
         notes: vec![
             "the published chain rescales each next input by less than 0.1 %; here it is the first one".to_owned(),
         ],
+    }
+}
+
+/// `‖(x'B − x'A) − added − passed on‖ / ‖x'B − x'A‖`, worst layer.
+fn identity(bench: &Bench<'_>) -> f64 {
+    let mut worst = 0.0f64;
+    for (layer, crossed) in bench.runs.iter().flat_map(|runs| runs.crossed.iter().enumerate()) {
+        let site = Site::block(layer, Point::Output);
+        let pair = bench.runs.as_ref().and_then(|runs| Some((runs.a.get(&site)?, runs.b.get(&site)?)));
+        let Some((a, b)) = pair else { continue };
+        let (mut rest, mut all) = (0.0, 0.0);
+        for ((a, b), c) in a.data().iter().zip(b.data()).zip(crossed.data()) {
+            let (added, passed) = (b - c, c - a);
+            let difference = f64::from(*b) - f64::from(*a);
+            rest += (difference - f64::from(added) - f64::from(passed)).powi(2);
+            all += difference * difference;
+        }
+        if all > 0.0 {
+            worst = worst.max((rest / all).sqrt());
+        }
+    }
+    worst
+}
+
+fn sound(bench: &Bench<'_>) -> Findings {
+    let steps = bench.runs.as_ref().map(|runs| runs.recursion()).unwrap_or_default();
+    let band = Band::between(0.8, 1.25);
+    let because = "what a layer adds is uncorrelated with what it inherits";
+    let name = |what: &str| format!("error after the last layer over predicted, {what}");
+    let closed = |energy: fn(&[Step]) -> f64| Measured::from(closure(&steps, energy, "positions"));
+    let mut checks = vec![Check::new(&name(&format!("{} layers", steps.len())), band, because, closed(accumulated))];
+    if let Err(needs) = teacher::first_block(Some(bench.model), 3) {
+        checks.push(Check::new(&name("the published model"), band, because, Measured::Skipped { needs }));
+    }
+    let notes = steps.iter().enumerate().map(|(layer, one)| {
+        let middle = |f: fn(&Step) -> f64| stats::quantiles(one.iter().map(f).collect())[1];
+        format!(
+            "layer {layer}: adds {:.3} %, gain {:.2}, error after it {:.3} % (medians)",
+            100.0 * middle(|s| s.added),
+            middle(|s| s.gain),
+            100.0 * middle(|s| s.error)
+        )
+    });
+    Findings {
+        checks,
+        controls: vec![Check::new(&name("nothing added after the first"), band, because, closed(first_only))],
+        positive_controls: vec![Check::new(
+            "part of the error that is neither added nor passed on",
+            Band::at_most(1e-4),
+            "an identity, to the rounding of two f32 differences",
+            Interval::exact(identity(bench)),
+        )],
+        notes: notes.collect(),
     }
 }

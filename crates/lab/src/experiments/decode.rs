@@ -24,16 +24,20 @@
 //!
 //! Rows that were not sampled in matrices of more than 4 million values; the count is in the record.
 
+use super::kit::Bench;
+use rayon::prelude::*;
 use twinpath_engine::{Model, Numerics, Op, Point, Site};
+use twinpath_evidence::experiment::{Band, Check, Findings, Interval};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 use twinpath_formats::{Matrix, TensorType};
 use twinpath_paths::Standalone;
+use twinpath_paths::simd::Isa;
 
 use super::Experiment;
 use super::kit::fixture::{self, BLOCK};
 
 pub(super) const EXPERIMENT: Experiment =
-    Experiment { id: "decode", number: "007", source: include_str!("decode.rs"), published };
+    Experiment { id: "decode", number: "007", source: include_str!("decode.rs"), published, sound, needs_runs: false };
 
 /// What the paths' own decoder makes of a super-block; nothing if it is no matrix.
 fn fast(block: &[u8]) -> Vec<f32> {
@@ -61,4 +65,64 @@ fn published(_: Option<&Model>) -> PublishedRecord {
         ],
         notes: Vec::new(),
     }
+}
+
+/// Values looked at in one matrix.
+const MOST: usize = 1 << 20;
+
+fn sound(bench: &Bench<'_>) -> Findings {
+    let names: Vec<&str> = bench.model.matrix_names().collect();
+    let counts: Vec<(u64, u64)> = names
+        .par_iter()
+        .map(|name| {
+            let matrix = bench.model.matrix(name);
+            let rows = (MOST / matrix.cols()).clamp(1, matrix.rows());
+            let sample: Vec<u32> = (0..rows).map(|i| (i * matrix.rows() / rows) as u32).collect();
+            differing(matrix, &sample)
+        })
+        .collect();
+    let (differ, values) = counts.iter().fold((0, 0), |(d, n), c| (d + c.0, n + c.1));
+    let block = fixture::block(0, 0);
+    let mut exchanged = block;
+    exchanged[16] = exchanged[16].rotate_left(4);
+    let exact: Vec<f32> = fixture::decode(&block);
+    let against = |b: &[u8]| fast(b).iter().zip(&exact).filter(|(a, b)| a.to_bits() != b.to_bits()).count() as f64;
+    let because = "only the last subtraction can round: every product is exact in f32";
+    let what = format!("values that differ, of {values} in {} matrices", names.len());
+    Findings {
+        checks: vec![Check::new(&what, Band::none(), because, Interval::exact(differ as f64))],
+        controls: vec![Check::new(
+            "values that differ, two nibbles exchanged",
+            Band::none(),
+            because,
+            Interval::exact(against(&exchanged)),
+        )],
+        positive_controls: vec![Check::new(
+            "values that differ, the fixture",
+            Band::none(),
+            because,
+            Interval::exact(against(&block)),
+        )],
+        notes: Vec::new(),
+    }
+}
+
+/// Values of some rows whose bits differ between a path's decoder and the exact one, on any instruction set, and how many
+/// were looked at.
+fn differing(table: Matrix<'_>, rows: &[u32]) -> (u64, u64) {
+    let mut exact = vec![0.0; table.cols()];
+    let (mut differ, mut values) = (0, 0);
+    for tokens in rows.chunks(64) {
+        let op = Op::Embed { table, tokens };
+        for isa in Isa::all_available() {
+            let found = Standalone::with_isa(isa).eval(Site::outer(Point::Embed), &op, &[]);
+            for (t, row) in tokens.iter().enumerate() {
+                table.decode_row(*row as usize, &mut exact);
+                let wrong = found.row(t).iter().zip(&exact).filter(|(x, e)| x.to_bits() != (**e as f32).to_bits());
+                differ += wrong.count() as u64;
+                values += exact.len() as u64;
+            }
+        }
+    }
+    (differ, values)
 }

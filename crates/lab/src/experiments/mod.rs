@@ -20,8 +20,18 @@ mod mechanism;
 mod order;
 mod reproducible;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use twinpath_engine::Model;
+
+use rayon::prelude::*;
+use twinpath_evidence::experiment::{ExperimentRecord, Falsification, Findings};
 use twinpath_evidence::published::{PublishedRecord, Reproduction};
+use twinpath_evidence::{FileId, Provenance};
+use twinpath_paths::simd::Isa;
+
+use crate::LabError;
+use kit::Bench;
+use kit::runs::Runs;
 
 /// A claim, and the procedures that could refute it.
 pub struct Experiment {
@@ -31,6 +41,8 @@ pub struct Experiment {
     pub number: &'static str,
     source: &'static str,
     published: fn(Option<&Model>) -> PublishedRecord,
+    sound: fn(&Bench<'_>) -> Findings,
+    needs_runs: bool,
 }
 
 /// Every experiment, in the order of the published numbers.
@@ -63,6 +75,11 @@ impl Experiment {
         })
     }
 
+    /// Whether it measures on runs of the model, not on its weights alone.
+    pub fn needs_runs(&self) -> bool {
+        self.needs_runs
+    }
+
     /// Its page: the text at the head of its file.
     pub fn page(&self) -> String {
         let lines = self.source.lines().map_while(|line| line.strip_prefix("//!"));
@@ -81,4 +98,55 @@ impl Experiment {
 /// Computes every published figure of some experiments again. Figures of the published 7B model need that `model`.
 pub fn reproduce(experiments: &[&Experiment], model: Option<&Model>) -> Reproduction {
     Reproduction::new(experiments.iter().map(|e| (e.published)(model)).collect())
+}
+
+/// What experiments are measured on.
+pub struct Subject<'m> {
+    /// The model.
+    pub model: &'m Model,
+    /// Token ids that both paths are run on, where an experiment needs runs.
+    pub tokens: &'m [u32],
+    /// The instruction set.
+    pub isa: Isa,
+}
+
+/// Runs some experiments, all at once; their records come in the order given. `progress` is told of work done and to do.
+///
+/// # Errors
+/// When the tokens do not fit the model.
+pub fn falsify(
+    experiments: &[&Experiment],
+    subject: &Subject<'_>,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Falsification, LabError> {
+    let Subject { model, tokens, isa } = *subject;
+    let needs_runs = experiments.iter().any(|e| e.needs_runs);
+    let layers = if needs_runs { model.config().layers as u64 } else { 0 };
+    let (done, total) = (AtomicU64::new(0), layers + experiments.len() as u64);
+    let step = || progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+    // Before the experiments, not by the first that asks: a task that waits for another's result may be what that other
+    // waits for.
+    let runs = needs_runs.then(|| Runs::new(model, tokens, isa, &step)).transpose()?;
+    let bench = Bench { model, isa, runs };
+    let records: Vec<ExperimentRecord> = experiments
+        .par_iter()
+        .map(|e| {
+            let published = (e.published)(Some(model)).phrase();
+            let record = ExperimentRecord::new(e.id, &e.section("Claim"), (e.sound)(&bench), Some(published));
+            step();
+            record
+        })
+        .collect();
+    let files = model.file().paths().into_iter().map(|path| FileId {
+        path: path.display().to_string(),
+        bytes: std::fs::metadata(path).map_or(0, |m| m.len()),
+        blake3: None,
+    });
+    let provenance = Provenance {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cpu: isa.name().to_owned(),
+        files: files.collect(),
+    };
+    let tokens = if needs_runs { tokens.to_vec() } else { Vec::new() };
+    Ok(Falsification::new(provenance, tokens, records))
 }
