@@ -10,7 +10,6 @@ use twinpath_lab::judge::Replay;
 use twinpath_lab::party::Source;
 use twinpath_lab::{Arithmetic, CompareOptions, OracleChoice, Party, compare};
 use twinpath_paths::controls::{Fault, Faulty};
-use twinpath_paths::simd::Isa;
 use twinpath_paths::{FusedQ8k, Path, Standalone};
 
 const OPTIONS: CompareOptions = CompareOptions { oracle: OracleChoice::Off, hash: false, replay: Some(1e-3) };
