@@ -46,21 +46,6 @@ pub enum EngineError {
         /// The tensor.
         tensor: String,
     },
-    /// A tensor that the forward pass would leave out.
-    #[error(
-        "{}: tensor `{tensor}` has no part in `{arch}` of {layers} layers; the file is of another architecture, or says \
-         a wrong number of layers", file.display()
-    )]
-    UnusedTensor {
-        /// The model.
-        file: PathBuf,
-        /// The tensor.
-        tensor: String,
-        /// The family that the file names.
-        arch: String,
-        /// The layers that it names.
-        layers: usize,
-    },
     /// A tensor disagrees with the metadata.
     #[error("{}: tensor `{tensor}` has shape {found:?}, the metadata asks for {expected:?} (rows, columns)", file.display())]
     Shape {

@@ -90,11 +90,14 @@ impl Model {
         let unknown = |name: &&str| !used.contains(name) && !ROPE_TABLES.iter().any(|end| name.ends_with(end));
         match self.file.tensors().iter().map(|t| t.name.as_str()).find(unknown) {
             None => Ok(()),
-            Some(tensor) => Err(EngineError::UnusedTensor {
+            Some(tensor) => Err(EngineError::BadValue {
                 file: self.path.clone(),
-                tensor: tensor.to_owned(),
-                arch: self.config.arch.clone(),
-                layers: self.config.layers,
+                key: format!("tensor `{tensor}`"),
+                why: format!(
+                    "has no part in `{}` of {} layers; the file is of another architecture, or says a wrong number of \
+                     layers",
+                    self.config.arch, self.config.layers
+                ),
             }),
         }
     }

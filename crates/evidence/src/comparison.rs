@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::drift::Drift;
 use crate::logits::LogitDrift;
+use crate::null::NullTest;
 use crate::profile::Profile;
 use crate::provenance::Provenance;
 use crate::split::Split;
@@ -132,6 +133,8 @@ pub struct Comparison {
     pub warnings: Vec<Warning>,
     /// Whether arithmetic explains it; absent without replay.
     pub judgement: Option<Judgement>,
+    /// Whether the drift is as large as rounding alone would make it; absent unless asked for.
+    pub null: Option<NullTest>,
     /// What may be concluded.
     pub outcome: Outcome,
 }

@@ -4,11 +4,14 @@
 pub mod attribution;
 pub mod comparison;
 pub mod drift;
+pub mod experiment;
 pub mod inspection;
+pub mod ledger;
 pub mod logits;
 pub mod null;
 pub mod profile;
 pub mod provenance;
+pub mod published;
 pub mod scope;
 pub mod split;
 pub mod stats;

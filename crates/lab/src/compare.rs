@@ -173,6 +173,7 @@ fn blank(a: &Party<'_>, b: &Party<'_>, tokens: &[u32], options: CompareOptions) 
         profiles: Vec::new(),
         warnings,
         judgement: None,
+        null: None,
         outcome: Outcome::of(&[]),
     })
 }

@@ -3,6 +3,7 @@
 pub mod compare;
 mod contrast;
 pub mod error;
+pub mod experiments;
 pub mod explain;
 pub mod generate;
 pub mod inspect;

@@ -1,4 +1,5 @@
 //! The comparison itself: what it finds, and what it refuses.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 

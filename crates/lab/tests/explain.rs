@@ -1,4 +1,5 @@
 //! Shares that sum to the total, whatever the model, the prompt, the detail and the order.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 

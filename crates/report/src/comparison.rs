@@ -191,6 +191,19 @@ fn summary(record: &Comparison, out: &mut dyn Write) -> io::Result<()> {
             short(Some(flip.reference_margin))
         )?;
     }
+    if let Some(null) = &record.null {
+        writeln!(
+            out,
+            "size of the drift             p = {} among {} replicates with random rounding signs; most unlike them: {}",
+            short(Some(null.p)),
+            null.replicates,
+            null.extreme.as_deref().unwrap_or("no site")
+        )?;
+        if let Some(last) = null.sites.last() {
+            let (observed, predicted) = (percent(Some(last.observed)), percent(Some(last.predicted)));
+            writeln!(out, "                              {}: {observed}, replicates {predicted}", last.site)?;
+        }
+    }
     for warning in &record.warnings {
         writeln!(out, "warning: {warning}")?;
     }

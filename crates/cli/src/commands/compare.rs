@@ -1,6 +1,8 @@
 //! `twinpath compare`.
 
 use anyhow::Result;
+use twinpath_formats::atomic::{write_atomically, write_error};
+use twinpath_lab::null::null_of;
 use twinpath_lab::{CompareOptions, OracleChoice, compare};
 use twinpath_report::View;
 
@@ -30,8 +32,17 @@ pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
         replay: (!args.no_replay).then_some(args.alpha),
     };
     let mut bar = Bar::new("comparing", global.quiet);
-    let record = compare(&a.party(), &b.party(), &tokens, options, &mut |done, total| bar.at(done, total))?;
+    let mut record = compare(&a.party(), &b.party(), &tokens, options, &mut |done, total| bar.at(done, total))?;
     drop(bar);
+    if let Some(replicates) = args.null {
+        let mut bar = Bar::new("replicating", global.quiet);
+        let progress = &mut |done, total| bar.at(done, total);
+        record.null = null_of(&a.party(), &b.party(), &tokens, usize::from(replicates), args.seed, progress)?;
+    }
+    if let Some(path) = &args.html {
+        let page = twinpath_report::html(&record)?;
+        write_atomically(path, |out| out.write_all(page.as_bytes()).map_err(|e| write_error(path, e)))?;
+    }
     let few = a.party().config().layers <= FEW_LAYERS;
     let view = match args.sites {
         SitesArg::All => View::Sites,
