@@ -5,4 +5,5 @@ mod attacks;
 mod commands;
 mod common;
 mod explain;
+mod falsify;
 mod interruptions;
