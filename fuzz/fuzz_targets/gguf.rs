@@ -1,4 +1,4 @@
-//! Any bytes are a sound GGUF model or refused. Start from small files: `cargo fuzz run gguf corpus/gguf`.
+//! Any bytes are a sound GGUF model or refused.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,10 +1,12 @@
 //! Runs the fuzz targets of `fuzz/` through cargo-fuzz.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
+use twinpath_formats::convert::{Options, convert};
 
 use crate::{SKIPPED, command};
 
@@ -30,6 +32,7 @@ pub(crate) fn fuzz(root: &Path, seconds: u32) -> anyhow::Result<ExitCode> {
     ensure!(list.success, "cargo fuzz list: {}", list.output);
     let targets: Vec<&str> = list.output.split_whitespace().collect();
     ensure!(!targets.is_empty(), "fuzz/ has no targets");
+    println!("{} seeds from real files", seed(root)?);
     let (mut passed, mut failed) = (0, 0);
     for target in targets {
         let built = command::run(&mut cargo_fuzz(root, &["build", target]), BUILD)?;
@@ -52,6 +55,36 @@ pub(crate) fn fuzz(root: &Path, seconds: u32) -> anyhow::Result<ExitCode> {
     }
     println!("{passed} passed, {failed} failed");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Puts the repository's small model files into the corpora, where cargo-fuzz looks for them; answers how many.
+fn seed(root: &Path) -> anyhow::Result<usize> {
+    let corpus = |target: &str| -> anyhow::Result<PathBuf> {
+        let folder = root.join("fuzz/corpus").join(target);
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        Ok(folder)
+    };
+    let (gguf, apr, safetensors) = (corpus("gguf")?, corpus("apr")?, corpus("safetensors")?);
+    let mut seeds = 0;
+    for family in ["testdata/tokenizers", "testdata/tiny"] {
+        for entry in fs::read_dir(root.join(family)).with_context(|| family.to_owned())? {
+            let folder = entry?.path();
+            let name = folder.file_name().unwrap_or_default();
+            for model in ["vocab.gguf", "model.gguf"].map(|name| folder.join(name)).into_iter().filter(|p| p.is_file())
+            {
+                fs::copy(&model, gguf.join(name))?;
+                convert(&model, &apr.join(name).with_extension("apr"), &Options::default(), &mut |_, _| ())?;
+                seeds += 2;
+            }
+            let weights = folder.join("model.safetensors");
+            if weights.is_file() {
+                fs::copy(&weights, safetensors.join(name))?;
+                seeds += 1;
+            }
+        }
+    }
+    ensure!(seeds > 0, "testdata/ has no model files");
+    Ok(seeds)
 }
 
 /// `cargo fuzz`, with the sanitizer's unstable flag allowed on a stable compiler.

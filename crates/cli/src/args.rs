@@ -1,4 +1,5 @@
 //! What can be asked on the command line.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, reason = "doc comments here are help texts")]
 
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use clap_complete::Shell;
 /// MODEL is a .gguf or .apr file or a Hugging Face folder; MODEL@PATH runs it along a named path (`twinpath list paths`).
 /// Where a model may be left out, the bundled one is used.
 ///
-/// Exit codes: 0 done or upheld, 1 refuted, 2 usage or input error, 3 inconclusive or incomparable.
+/// Exit codes: 0 done or upheld, 1 unexplained or refuted, 2 usage or input error, 3 inconclusive or incomparable.
 #[derive(Debug, Parser)]
 #[command(name = "twinpath", version, max_term_width = 110)]
 pub(crate) struct Args {
@@ -73,11 +74,16 @@ pub(crate) enum Command {
     /// Where two paths part, site by site (the main job)
     #[command(after_help = "Examples:\n  twinpath compare\n  \
         twinpath compare model.apr@standalone model.gguf@fused-q8k -p 'def f(x):'\n  \
-        twinpath compare model.gguf@standalone model.gguf@fused-q8k --prompt-file prompt.txt --json > drift.json\n  \
+        twinpath compare model.gguf@standalone model.gguf@oracle --prompt-file p.txt --json > drift.json\n  \
         twinpath compare model.gguf@standalone recorded.safetensors --tokens 1,2,3")]
     Compare(Compare),
     /// Claims about numbers that a machine re-measures
     Contract(crate::commands::contract::Args),
+    /// Who contributes how much to the output difference, in shares that sum to the total
+    #[command(after_help = "Examples:\n  twinpath explain\n  \
+        twinpath explain model.gguf@standalone model.gguf@fused-q8k --interactions\n  \
+        twinpath explain model.gguf@oracle model.gguf@fused-q8k --by layers --prompts prompts.txt")]
+    Explain(Explain),
     /// Run the built-in experiments: claims, each with a procedure that could refute it
     #[command(after_help = "Examples:\n  twinpath falsify\n  twinpath falsify --published\n  \
         twinpath falsify mechanism A5-real-weights --model model.gguf\n  twinpath falsify A1-rope --explain\n\n\
@@ -89,6 +95,7 @@ pub(crate) enum Command {
         twinpath convert model-q8_0.gguf model.apr --dequantize f16")]
     Convert(Convert),
     /// What there is: paths, experiments, formats, model families, points of a layer
+    #[command(after_help = "Examples:\n  twinpath list paths\n  twinpath list formats --json")]
     List(List),
     /// Shell completions on standard output
     #[command(
@@ -146,7 +153,7 @@ pub(crate) struct Run {
     #[arg(long = "max-tokens", short = 'n', value_name = "N", default_value_t = 64)]
     pub(crate) max_tokens: usize,
     /// Temperature; 0 always takes the most likely token
-    #[arg(long = "temp", value_name = "T", default_value_t = 0.0)]
+    #[arg(long = "temp", value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) temperature: f64,
     /// Keep the K most likely tokens; 0 keeps all
     #[arg(long, value_name = "K", default_value_t = 0)]
@@ -200,18 +207,96 @@ pub(crate) struct Compare {
     /// Run the f64 oracle along: auto does where it is estimated to take less than a minute
     #[arg(long, value_enum, default_value_t = OracleArg::Auto)]
     pub(crate) oracle: OracleArg,
-    /// One line for each site, whatever the number of layers
+    /// One line for each site, whatever the number of layers (the same as --sites all)
     #[arg(long, conflicts_with = "layers")]
     pub(crate) full: bool,
-    /// One line for each layer
+    /// One line for each layer (the same as --sites layers)
     #[arg(long)]
     pub(crate) layers: bool,
+    /// What has a line: auto shows all sites of a small model
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = SitesArg::Auto, conflicts_with_all = ["full", "layers"])]
+    pub(crate) sites: SitesArg,
+    /// Measure the drift alone: replay nothing, judge nothing
+    #[arg(long)]
+    pub(crate) no_replay: bool,
+    /// Chance of a false alarm in the whole run
+    #[arg(long, value_name = "P", default_value_t = 1e-3, value_parser = probability)]
+    pub(crate) alpha: f64,
     /// Also print both sides' own statistics
     #[arg(long)]
     pub(crate) stats: bool,
+    /// Also rank the size of the drift among K runs of A with B's rounding errors under random signs
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(2..))]
+    pub(crate) null: Option<u16>,
+    /// Seed of those signs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Also write the comparison as one self-contained page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Leave the hashes of the files out of the record
     #[arg(long)]
     pub(crate) no_hash: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Explain {
+    /// A, where the chain begins: MODEL[@PATH] [default: the bundled .apr along standalone]
+    #[arg(requires = "b")]
+    pub(crate) a: Option<String>,
+    /// B, where it ends: MODEL[@PATH] with the same weights [default: the bundled .gguf along fused-q8k]
+    pub(crate) b: Option<String>,
+    #[command(flatten)]
+    pub(crate) prompt: Prompt,
+    /// File of prompts to average over, separated by lines of `---` [default: the bundled set, unless one prompt is given]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "file", "tokens"])]
+    pub(crate) prompts: Option<PathBuf>,
+    /// Tokens of each prompt of a set that are used
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) prompt_tokens: u32,
+    /// How finely: auto opens every layer of a small model, and the most important ones of a large one
+    #[arg(long, value_enum, default_value_t = By::Auto)]
+    pub(crate) by: By,
+    /// Layers to open with --by auto on a model of many layers
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) top: usize,
+    /// Switch in the reverse order too, and show how much the shares depend on it
+    #[arg(long)]
+    pub(crate) interactions: bool,
+    /// Seed of the bootstrap
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Leave the hashes of the files out of the record
+    #[arg(long)]
+    pub(crate) no_hash: bool,
+}
+
+/// How finely to attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// Sites of a small model; layers of a large one, the most important opened
+    Auto,
+    /// One group for each layer
+    Layers,
+    /// One group for each site
+    Sites,
+}
+
+/// What has a line in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SitesArg {
+    /// All sites of a model of up to 8 layers, else layers
+    Auto,
+    /// Every site
+    All,
+    /// Every layer
+    Layers,
+}
+
+/// A number between 0 and 1, both excluded.
+fn probability(text: &str) -> Result<f64, String> {
+    let p: f64 = text.parse().map_err(|_| "write a number between 0 and 1".to_owned())?;
+    if p > 0.0 && p < 1.0 { Ok(p) } else { Err("it must be above 0 and below 1".to_owned()) }
 }
 
 /// Whether the oracle runs.
@@ -239,6 +324,9 @@ pub(crate) struct Falsify {
     /// Print what the experiments claim and how they go about it, and run nothing
     #[arg(long, conflicts_with = "published")]
     pub(crate) explain: bool,
+    /// Every measurement, control and note; always shown for experiments named one by one
+    #[arg(long)]
+    pub(crate) full: bool,
     #[command(flatten)]
     pub(crate) prompt: Prompt,
 }

@@ -1,6 +1,7 @@
 //! From arguments to models, arithmetics and tokens.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use twinpath_engine::chat::{ChatOptions, ChatTemplate, Message};
@@ -58,8 +59,8 @@ pub(crate) enum Opened {
     Model {
         /// As given.
         label: String,
-        /// The model.
-        model: Box<Model>,
+        /// The model; two sides over one file share it.
+        model: Rc<Model>,
         /// The arithmetic.
         arithmetic: Arithmetic,
     },
@@ -73,18 +74,36 @@ pub(crate) enum Opened {
 }
 
 impl Opened {
-    /// Opens MODEL[@PATH].
+    /// Opens `MODEL[@PATH]`.
     pub(crate) fn model(spec: &ModelSpec, global: &Global) -> Result<Opened> {
+        if spec.model.as_os_str().is_empty() {
+            bail!("`{}` names no model: write MODEL@{}", spec.label(), spec.path.name());
+        }
         let verify = if global.no_verify { Verify::None } else { Verify::All };
         let model = Model::open(&spec.model, verify)?;
         if !global.no_verify {
             model.file().check_finite()?;
         }
-        let arithmetic = Arithmetic::new(spec.path, isa(global)?);
-        Ok(Opened::Model { label: spec.label(), model: Box::new(model), arithmetic })
+        Opened::along(Rc::new(model), spec, global)
     }
 
-    /// Opens MODEL[@PATH] or a trace.
+    /// Opens `MODEL[@PATH]` or a trace; a model file that `other` has open is not opened again.
+    pub(crate) fn beside(other: &Opened, text: &str, global: &Global) -> Result<Opened> {
+        if Trace::is_trace(Path::new(text)) {
+            return Opened::any(text, global);
+        }
+        let spec = ModelSpec::parse(text)?;
+        match other {
+            Opened::Model { model, .. } if model.path() == spec.model => Opened::along(Rc::clone(model), &spec, global),
+            _ => Opened::model(&spec, global),
+        }
+    }
+
+    fn along(model: Rc<Model>, spec: &ModelSpec, global: &Global) -> Result<Opened> {
+        Ok(Opened::Model { label: spec.label(), model, arithmetic: Arithmetic::new(spec.path, isa(global)?) })
+    }
+
+    /// Opens `MODEL[@PATH]` or a trace.
     pub(crate) fn any(text: &str, global: &Global) -> Result<Opened> {
         if Trace::is_trace(Path::new(text)) {
             let trace = Box::new(Trace::open(Path::new(text))?);
@@ -129,9 +148,30 @@ pub(crate) fn tokens(prompt: &Prompt, tokenizer: Option<&Tokenizer>, default: &s
     }
     let text = text(prompt)?.unwrap_or_else(|| default.to_owned());
     let Some(tokenizer) = tokenizer else {
-        bail!("the model carries no tokenizer: give token ids with --tokens 1,2,3");
+        bail!("the model carries no tokenizer (in a folder: tokenizer.json), which text needs: give --tokens 1,2,3");
     };
     Ok(tokenizer.encode(&text, true)?)
+}
+
+/// The bundled prompts.
+pub(crate) const BUNDLED_PROMPTS: &str = "prompts.txt";
+
+/// The prompts of a file, separated by lines of `---`, each cut to `most` tokens.
+pub(crate) fn prompt_set(file: &Path, tokenizer: Option<&Tokenizer>, most: usize) -> Result<Vec<Vec<u32>>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot read the prompts", file.display()))?;
+    let Some(tokenizer) = tokenizer else {
+        bail!("the model carries no tokenizer: give the token ids of one prompt with --tokens 1,2,3");
+    };
+    let mut prompts = Vec::new();
+    for prompt in text.split("\n---\n").map(|p| p.trim_matches('\n')).filter(|p| !p.is_empty()) {
+        let mut tokens = tokenizer.encode(prompt, true)?;
+        tokens.truncate(most);
+        prompts.push(tokens);
+    }
+    if prompts.is_empty() {
+        bail!("{}: holds no prompt", file.display());
+    }
+    Ok(prompts)
 }
 
 /// The tokens of a conversation with one user turn.

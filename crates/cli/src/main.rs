@@ -19,10 +19,18 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            progress::note(&format!("error: {error:#}"));
+            progress::note(&format!("error: {}", message(&error)));
             ExitCode::from(USAGE_ERROR)
         }
     }
+}
+
+/// The error and its causes on one line. Most errors tell their cause themselves; what is already there is not repeated.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |line, cause| {
+        let cause = cause.to_string();
+        if line.contains(&cause) { line } else { format!("{line}: {cause}") }
+    })
 }
 
 /// A reader that closed its end has seen enough.

@@ -57,8 +57,6 @@ impl Config {
     }
 
     /// The first difference that makes values of two models incomparable, in words.
-    ///
-
     pub fn difference(&self, other: &Config) -> Option<String> {
         let dims = |c: &Config| {
             [
@@ -132,6 +130,8 @@ pub enum Window {
 
 /// Largest value that any dimension may have: far above every model, far below where products overflow.
 pub const MAX_DIMENSION: u64 = 1 << 31;
+/// Largest head dimension: memory for RoPE is set aside by it before any tensor's shape is compared with it.
+pub const MAX_HEAD_DIMENSION: u64 = 1 << 16;
 /// Largest number of layers.
 pub const MAX_LAYERS: u64 = 4096;
 
@@ -150,7 +150,7 @@ impl Described {
         let layers = dim("number of layers", self.layers, MAX_LAYERS)?;
         let heads = dim("number of heads", self.heads, MAX_DIMENSION)?;
         let kv_heads = dim("number of kv heads", self.kv_heads.unwrap_or(self.heads), MAX_DIMENSION)?;
-        let head_dim = dim("head dimension", self.head_dim.unwrap_or(self.hidden / self.heads), MAX_DIMENSION)?;
+        let head_dim = dim("head dimension", self.head_dim.unwrap_or(self.hidden / self.heads), MAX_HEAD_DIMENSION)?;
         let ffn = dim("feed-forward size", self.ffn, MAX_DIMENSION)?;
         let context = dim("context length", self.context, MAX_DIMENSION)?;
         if !heads.is_multiple_of(kv_heads) {

@@ -72,7 +72,7 @@ pub enum EngineError {
     #[error("the prompt is empty: give at least one token")]
     EmptyPrompt,
     /// A token id outside the vocabulary.
-    #[error("token id {token} at position {position} is outside the vocabulary of {vocab}")]
+    #[error("token id {token} at position {position} is outside the vocabulary; give ids below {vocab}")]
     TokenOutOfRange {
         /// The id.
         token: u32,

@@ -1,6 +1,6 @@
 //! A loaded model: a container whose every needed tensor was found with the shape that the metadata asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use twinpath_formats::{Matrix, ModelFile, Verify};
@@ -9,6 +9,9 @@ use crate::arch::Architecture;
 use crate::config::Config;
 use crate::error::EngineError;
 use crate::load;
+
+/// Endings of tensors that tell the RoPE frequencies, which are read as metadata or follow from it.
+const ROPE_TABLES: [&str; 3] = ["rope_freqs.weight", "attn_rot_embd.weight", "rotary_emb.inv_freq"];
 
 /// A matrix with its optional bias.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +80,26 @@ impl Model {
                 self.bind(&format!("blk.{layer}.{}", spec.name), &spec.shape)?;
             }
         }
-        Ok(())
+        self.check_unused()
+    }
+
+    /// A bias or a layer left over means that the file asks for another computation than ours.
+    fn check_unused(&self) -> Result<(), EngineError> {
+        let names = self.matrices.keys().chain(self.vectors.keys());
+        let used: BTreeSet<&str> = names.filter_map(|n| load::find(&self.file, n)).map(|t| t.name.as_str()).collect();
+        let unknown = |name: &&str| !used.contains(name) && !ROPE_TABLES.iter().any(|end| name.ends_with(end));
+        match self.file.tensors().iter().map(|t| t.name.as_str()).find(unknown) {
+            None => Ok(()),
+            Some(tensor) => Err(EngineError::BadValue {
+                file: self.path.clone(),
+                key: format!("tensor `{tensor}`"),
+                why: format!(
+                    "has no part in `{}` of {} layers; the file is of another architecture, or says a wrong number of \
+                     layers",
+                    self.config.arch, self.config.layers
+                ),
+            }),
+        }
     }
 
     fn bind(&mut self, name: &str, shape: &[usize]) -> Result<(), EngineError> {

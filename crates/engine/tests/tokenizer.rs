@@ -3,11 +3,14 @@
 
 mod common;
 
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use common::{FIXTURES, both, bytes, references, spec};
 use proptest::prelude::*;
 use twinpath_engine::tokenizer::{Tokenizer, TokenizerSpec};
+use twinpath_formats::convert::{Options, convert};
+use twinpath_formats::{ModelFile, Verify};
 
 #[test]
 fn ids_equal_the_reference_for_every_text() {
@@ -20,6 +23,51 @@ fn ids_equal_the_reference_for_every_text() {
                 assert_eq!(ids, r.ids, "{fixture} {made} {:?} add_special={}", r.text, r.add_special);
             }
         }
+    }
+}
+
+/// The tokenizer of a model file, through the loader that every command uses.
+fn loaded(model: &Path) -> Tokenizer {
+    let file = ModelFile::open(model, Verify::All).unwrap();
+    twinpath_engine::load::tokenizer(&file, model).unwrap().unwrap()
+}
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+fn assert_ids(made: &str, fixture: &str, tokenizer: &Tokenizer) {
+    for r in references(fixture) {
+        let ids = tokenizer.encode(&r.text, r.add_special).unwrap();
+        assert_eq!(ids, r.ids, "{made} {:?} add_special={}", r.text, r.add_special);
+    }
+}
+
+#[test]
+fn model_files_of_every_kind_give_the_reference_ids() {
+    for fixture in FIXTURES {
+        assert_ids("vocab.gguf", fixture, &loaded(&common::path(fixture, "vocab.gguf")));
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["config.json", "model.safetensors"] {
+            std::fs::copy(repository("testdata/tiny/llama-gqa4").join(name), folder.path().join(name)).unwrap();
+        }
+        std::fs::copy(common::path(fixture, "tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+        assert_ids("folder", fixture, &loaded(folder.path()));
+    }
+    assert_ids("zoo gguf", "teacher", &loaded(&repository("zoo/teacher-q4_k_m.gguf")));
+    assert_ids("zoo apr", "teacher", &loaded(&repository("zoo/teacher-q4_k_m.apr")));
+}
+
+#[test]
+fn vocabularies_survive_conversion_to_apr_and_back() {
+    for fixture in FIXTURES {
+        let folder = tempfile::tempdir().unwrap();
+        let [apr, gguf] = ["v.apr", "v.gguf"].map(|name| folder.path().join(name));
+        let options = Options::default();
+        convert(&common::path(fixture, "vocab.gguf"), &apr, &options, &mut |_, _| ()).unwrap();
+        convert(&apr, &gguf, &options, &mut |_, _| ()).unwrap();
+        assert_ids("apr", fixture, &loaded(&apr));
+        assert_ids("gguf again", fixture, &loaded(&gguf));
     }
 }
 

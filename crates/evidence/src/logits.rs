@@ -21,6 +21,21 @@ pub struct LogitDrift {
     pub top5_overlap: f64,
     /// The first position whose most likely token differs.
     pub first_flip: Option<Flip>,
+    /// Position by position.
+    pub by_position: Vec<PositionLogits>,
+}
+
+/// One position's next-token distributions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PositionLogits {
+    /// Token position.
+    pub position: usize,
+    /// KL(reference ‖ side), in nats.
+    pub kl: f64,
+    /// The reference's logit margin between its two most likely tokens.
+    pub reference_margin: f64,
+    /// Whether the most likely token is the same.
+    pub top1_equal: bool,
 }
 
 /// A position where the most likely token differs.
@@ -39,8 +54,7 @@ pub struct Flip {
 /// Accumulates a [`LogitDrift`] position by position.
 #[derive(Debug, Clone, Default)]
 pub struct LogitSum {
-    kl: Vec<(usize, f64)>,
-    top1_equal: usize,
+    by_position: Vec<PositionLogits>,
     top5_shared: usize,
     top5_possible: usize,
     first_flip: Option<Flip>,
@@ -49,15 +63,24 @@ pub struct LogitSum {
 impl LogitSum {
     /// Adds one position; both rows hold one logit per token of the vocabulary.
     pub fn add(&mut self, position: usize, side: &[f64], reference: &[f64]) {
-        self.kl.push((position, kl_divergence(reference, side)));
         let (top, side_top) = (top5(reference), top5(side));
         self.top5_possible += top.len();
         self.top5_shared += top.iter().filter(|t| side_top.contains(t)).count();
-        let (Some(r), Some(s)) = (top.first(), side_top.first()) else { return };
-        if r == s {
-            self.top1_equal += 1;
-        } else if self.first_flip.is_none() {
-            let margin = top.get(1).map_or(0.0, |second| reference[*r] - reference[*second]);
+        let margin = match top[..] {
+            [first, second, ..] => reference[first] - reference[second],
+            _ => 0.0,
+        };
+        let (first, side_first) = (top.first(), side_top.first());
+        self.by_position.push(PositionLogits {
+            position,
+            kl: kl_divergence(reference, side),
+            reference_margin: margin,
+            top1_equal: first == side_first,
+        });
+        if let (Some(r), Some(s)) = (first, side_first)
+            && r != s
+            && self.first_flip.is_none()
+        {
             self.first_flip =
                 Some(Flip { position, reference_token: *r as u32, token: *s as u32, reference_margin: margin });
         }
@@ -65,19 +88,20 @@ impl LogitSum {
 
     /// The drift so far; `None` when nothing was added.
     pub fn finish(&self) -> Option<LogitDrift> {
-        let mut sorted: Vec<f64> = self.kl.iter().map(|(_, kl)| *kl).collect();
+        let mut sorted: Vec<f64> = self.by_position.iter().map(|p| p.kl).collect();
         sorted.sort_by(f64::total_cmp);
         let n = sorted.len();
-        let (kl_max_position, kl_max) = self.kl.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let largest = self.by_position.iter().max_by(|a, b| a.kl.total_cmp(&b.kl))?;
         Some(LogitDrift {
             positions: n,
             kl_mean: sorted.iter().sum::<f64>() / n as f64,
             kl_median: (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0,
-            kl_max,
-            kl_max_position,
-            top1_equal: self.top1_equal,
+            kl_max: largest.kl,
+            kl_max_position: largest.position,
+            top1_equal: self.by_position.iter().filter(|p| p.top1_equal).count(),
             top5_overlap: self.top5_shared as f64 / self.top5_possible.max(1) as f64,
             first_flip: self.first_flip.clone(),
+            by_position: self.by_position.clone(),
         })
     }
 }

@@ -277,7 +277,8 @@ pub(crate) fn place(
     let begin = u128::from(base) + u128::from(offset);
     let end = begin + u128::from(len);
     if end > u128::from(file_len) {
-        let begin = begin.min(u128::from(u64::MAX)) as u64;
+        let shown = |n: u128| n.min(u128::from(u64::MAX)) as u64;
+        let (begin, end) = (shown(begin), shown(end));
         return Err(Fault::OutOfBounds { tensor: name.to_owned(), begin, end, file_len }.at(file));
     }
     Ok(begin as u64)

@@ -115,7 +115,7 @@ pub enum Fault {
     Misaligned { tensor: String, offset: u64, alignment: u64 },
     /// A tensor that ends beyond the file.
     #[error("tensor {tensor:?} needs bytes {begin}..{end} and the file has {file_len}; copy or download it again")]
-    OutOfBounds { tensor: String, begin: u64, end: u128, file_len: u64 },
+    OutOfBounds { tensor: String, begin: u64, end: u64, file_len: u64 },
     /// Two tensors that share bytes.
     #[error("tensors {first:?} and {second:?} overlap at byte {offset}; the file is damaged or hostile")]
     Overlap { first: String, second: String, offset: u64 },

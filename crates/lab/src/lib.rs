@@ -2,10 +2,15 @@
 
 pub mod compare;
 pub mod contract;
+mod contrast;
 pub mod error;
 pub mod experiments;
+pub mod explain;
 pub mod generate;
 pub mod inspect;
+pub mod judge;
+mod lockstep;
+pub mod null;
 pub mod party;
 pub mod side;
 pub mod spec;

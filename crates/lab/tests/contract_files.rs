@@ -49,7 +49,8 @@ fn every_planted_fault_is_found_by_its_rule_and_at_its_place() {
     assert!(edits.len() >= 40, "{} broken files", edits.len());
     let mut wrong = Vec::new();
     for edit in &edits {
-        let (name, rule, at) = (edit["name"].as_str().unwrap(), edit["rule"].as_str().unwrap(), edit["at"].as_str().unwrap());
+        let (name, rule, at) =
+            (edit["name"].as_str().unwrap(), edit["rule"].as_str().unwrap(), edit["at"].as_str().unwrap());
         let mut expected = vec![rule];
         expected.extend(edit["also"].as_array().into_iter().flatten().map(|v| v.as_str().unwrap()));
         let found = findings(&broken(edit));
@@ -68,7 +69,8 @@ fn every_planted_fault_is_found_by_its_rule_and_at_its_place() {
 #[test]
 fn every_rule_that_looks_at_a_file_is_seen_to_fail() {
     let edits: Vec<Value> = serde_json::from_str(&testdata("edits.json")).unwrap();
-    let tested = |rule: &str| edits.iter().any(|e| e["rule"] == rule || e["also"].as_array().unwrap().iter().any(|a| a == rule));
+    let tested =
+        |rule: &str| edits.iter().any(|e| e["rule"] == rule || e["also"].as_array().unwrap().iter().any(|a| a == rule));
     // Evidence is no part of a contract file; its rules are tested where evidence is.
     let untested: Vec<&str> =
         RULES.iter().map(|r| r.id).filter(|id| !id.starts_with("TP-EVIDENCE") && !tested(id)).collect();

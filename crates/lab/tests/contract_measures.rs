@@ -46,7 +46,11 @@ fn with(report: &Report, contract: &str, status: Status) -> Vec<String> {
 #[test]
 fn the_measured_claims_of_the_parity_contract_are_discharged_and_reproduce_their_evidence() {
     let report = check("apr-vs-gguf-parity-v1", None);
-    let open: Vec<_> = report.claims.iter().filter(|c| c.contract == "apr-vs-gguf-parity-v1" && c.status != Status::Discharged).collect();
+    let open: Vec<_> = report
+        .claims
+        .iter()
+        .filter(|c| c.contract == "apr-vs-gguf-parity-v1" && c.status != Status::Discharged)
+        .collect();
     assert!(open.is_empty(), "{open:#?}");
 }
 
@@ -54,7 +58,10 @@ fn the_measured_claims_of_the_parity_contract_are_discharged_and_reproduce_their
 fn a_fault_in_a_kernel_refutes_the_claims_that_speak_of_it_and_no_others() {
     let report = check("apr-vs-gguf-parity-v1", Some("one-ulp"));
     // One float more in one element breaks equality of bits, and nothing that allows for rounding.
-    assert_eq!(with(&report, "apr-vs-gguf-parity-v1", Status::Refuted), ["PARITY-CONTAINER-STANDALONE", "PARITY-CONTAINER-FUSED"]);
+    assert_eq!(
+        with(&report, "apr-vs-gguf-parity-v1", Status::Refuted),
+        ["PARITY-CONTAINER-STANDALONE", "PARITY-CONTAINER-FUSED"]
+    );
     assert_eq!(report.exit_code(), 1);
     assert!(!report.gates.iter().any(|g| g.id == "PARITY" && g.met));
     let report = check("apr-vs-gguf-parity-v1", Some("no-silu"));
@@ -80,11 +87,16 @@ fn a_path_whose_bits_depend_on_threads_is_not_deterministic() {
 fn every_fault_is_noticed_by_some_claim_whose_control_it_is() {
     let folder = shipped();
     for fault in FAULTS {
-        let used = folder.evidence.values().filter_map(|e| e.control.as_ref()).any(|c| c.refuted && c.what.starts_with(fault.name));
+        let used = folder
+            .evidence
+            .values()
+            .filter_map(|e| e.control.as_ref())
+            .any(|c| c.refuted && c.what.starts_with(fault.name));
         // Those that no shipped claim names serve for planting by hand; they must at least change something.
         if !used {
             assert!(
-                ["rope-frequency", "rope-pairing", "no-bias", "short-sight", "ffn-down-gain", "twenty-times"].contains(&fault.name),
+                ["rope-frequency", "rope-pairing", "no-bias", "short-sight", "ffn-down-gain", "twenty-times"]
+                    .contains(&fault.name),
                 "{} is noticed by no claim",
                 fault.name
             );
@@ -164,7 +176,10 @@ fn evidence_of_another_model_of_no_claim_and_of_a_changed_claim_is_told_apart() 
 fn statuses_follow_from_evidence_alone() {
     let folder = shipped();
     let none = assess(&folder.documents, &AllEvidence::new(), VERSION);
-    assert!(none.claims.iter().all(|c| matches!(c.status, Status::New | Status::Inconclusive)), "nothing measured, nothing said");
+    assert!(
+        none.claims.iter().all(|c| matches!(c.status, Status::New | Status::Inconclusive)),
+        "nothing measured, nothing said"
+    );
     assert!(none.gates.iter().all(|g| !g.met));
     let report = assess(&folder.documents, &folder.evidence, VERSION);
     assert_eq!(with(&report, "ship-two-001", Status::Discharged), Vec::<String>::new());

@@ -1,4 +1,5 @@
 //! The bits of a path depend on its inputs alone: not on threads, not on how the prompt is cut, not on the instruction set.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 

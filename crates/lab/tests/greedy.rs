@@ -3,6 +3,12 @@
 //! Two engines that round activations to 8 bits may part although both are right: a rounding that falls the other way moves
 //! the logits of this model by up to about 1.5 % (zoo/MODEL_CARD.md). So the tokens must be equal, or the margin
 //! between the two best logits at the first difference must be below the drift measured there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests, which show what they measured"
+)]
 
 use std::path::{Path, PathBuf};
 

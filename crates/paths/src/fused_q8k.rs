@@ -1,10 +1,11 @@
 //! `fused-q8k`: packed weights times activations coded in 8 bits, in exact integers per block.
 
 use twinpath_engine::{Numerics, Op, Site, Tensor};
-use twinpath_formats::Matrix;
+use twinpath_formats::{Matrix, TensorType};
 
+use crate::q8::Codes;
 use crate::simd::Isa;
-use crate::{Path, f32_ops, fused, standalone};
+use crate::{Path, Reading, f32_ops, fused, standalone};
 
 /// The arithmetic of ggml's CPU path. A linear op on quantised weights codes each position's activations as Q8_K (for
 /// 256-wide blocks) or Q8_0 (for 32-wide ones) and multiplies integers:
@@ -36,6 +37,24 @@ impl FusedQ8k {
     pub fn with_isa(isa: Isa) -> FusedQ8k {
         FusedQ8k { isa }
     }
+}
+
+/// What coding adds to the input `x` of a linear op with these weights: `d q - x`, rounded to f32, `[T, in]`. `None` where
+/// the path does not code the input (plain float weights).
+pub fn rounding_error(weight: Matrix<'_>, x: &Tensor<f32>) -> Option<Tensor<f32>> {
+    let shape = fused::find(weight.tensor_type())?.shape;
+    let codes = Codes::new(shape, x.rows(), x.data());
+    let mut error = x.clone();
+    for t in 0..x.rows() {
+        for (b, block) in error.row_mut(t).chunks_exact_mut(shape.block).enumerate() {
+            let at = b * x.rows() + t;
+            let q = &codes.q[at * shape.block..(at + 1) * shape.block];
+            for (x, q) in block.iter_mut().zip(q) {
+                *x = (f64::from(codes.d[at]) * f64::from(*q) - f64::from(*x)) as f32;
+            }
+        }
+    }
+    Some(error)
 }
 
 impl Default for FusedQ8k {
@@ -82,6 +101,15 @@ impl Path for FusedQ8k {
 
     fn kernels(&self) -> String {
         format!("q8-{}, f32-dot16-{}", fused::kernel_name(self.isa), self.isa.name())
+    }
+
+    fn reading(&self, weights: TensorType) -> Reading {
+        use TensorType::{BF16, F16, F32, IQ4NL, IQ4XS, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+        match weights {
+            F32 | F16 | BF16 => Reading::Plain,
+            Q2K | Q3K | Q4K | Q5K | Q6K | IQ4XS => Reading::Q8K,
+            Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4NL => Reading::Q8x32,
+        }
     }
 }
 

@@ -2,6 +2,12 @@
 //!
 //! `tools/README.md` says how the recordings in the repository were made; those of the teacher model come from
 //! transformers in f32 and from a numpy forward pass in f64.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests, which show what they measured"
+)]
 
 mod support;
 

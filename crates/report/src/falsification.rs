@@ -7,45 +7,49 @@ use twinpath_evidence::experiment::{Band, Check, ExperimentRecord, Falsification
 use crate::number::short;
 use crate::table::{table, text};
 
-/// One line for each measurement, then the claims, the notes and the counts.
+/// The table of verdicts, each with its claim, and the counts; with `details` also every measurement and note.
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn falsification(record: &Falsification, out: &mut dyn Write) -> io::Result<()> {
-    for e in &record.experiments {
-        writeln!(out, "{}  {}", e.id, e.claim)?;
-        let mut lines = table(&["", "measured", "prediction", "value", "verdict"], 2);
-        let groups =
-            [("", &e.findings.checks), ("control", &e.findings.controls), ("positive", &e.findings.positive_controls)];
-        for (kind, check) in groups.iter().flat_map(|(kind, checks)| checks.iter().map(move |c| (*kind, c))) {
-            lines.add_row([
-                kind.to_owned(),
-                check.name.clone(),
-                band(&check.prediction),
-                measured(check),
-                check.verdict().word().to_lowercase(),
-            ]);
-        }
-        write!(out, "{}", text(&lines))?;
-        for check in e.findings.checks.iter() {
-            if let Some(reason) = reason(check) {
-                writeln!(out, "  {reason}")?;
-            }
-        }
-        e.findings.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))?;
-        writeln!(out)?;
+pub fn falsification(record: &Falsification, details: bool, out: &mut dyn Write) -> io::Result<()> {
+    if details {
+        record.experiments.iter().try_for_each(|e| experiment(e, out))?;
     }
-    writeln!(out, "{}", verdicts(&record.experiments))?;
+    verdicts(&record.experiments, out)?;
+    for e in &record.experiments {
+        for reason in e.findings.checks.iter().filter_map(reason) {
+            writeln!(out, "{}: {reason}", e.id)?;
+        }
+    }
     let c = &record.counts;
     writeln!(
         out,
-        "SUMMARY  {} upheld, {} refuted, {} inconclusive, {} not exercised, {} skipped; {} rows skipped; controls failed \
+        "\nSUMMARY  {} upheld, {} refuted, {} inconclusive, {} not exercised, {} skipped; {} rows skipped; controls failed \
          in {}",
         c.upheld, c.refuted, c.inconclusive, c.not_exercised, c.skipped, c.skipped_rows, c.controls_failed
     )
 }
 
-fn verdicts(experiments: &[ExperimentRecord]) -> String {
+fn experiment(e: &ExperimentRecord, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}  {}", e.id, e.claim)?;
+    let mut lines = table(&["", "measured", "prediction", "value", "verdict"], 2);
+    let f = &e.findings;
+    let groups = [("", &f.checks), ("control", &f.controls), ("positive", &f.positive_controls)];
+    for (kind, check) in groups.iter().flat_map(|(kind, checks)| checks.iter().map(move |c| (*kind, c))) {
+        lines.add_row([
+            kind.to_owned(),
+            check.name.clone(),
+            band(&check.prediction),
+            measured(check),
+            check.verdict().word().to_lowercase(),
+        ]);
+    }
+    write!(out, "{}", text(&lines))?;
+    f.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))?;
+    writeln!(out)
+}
+
+fn verdicts(experiments: &[ExperimentRecord], out: &mut dyn Write) -> io::Result<()> {
     let header = ["id", "prediction", "measured", "verdict", "controls", "published rule"];
     let mut lines = table(&header, 6);
     for e in experiments {
@@ -56,11 +60,17 @@ fn verdicts(experiments: &[ExperimentRecord]) -> String {
             decisive.map_or("-".to_owned(), |c| band(&c.prediction)),
             decisive.map_or("-".to_owned(), measured),
             e.verdict().word().to_owned(),
-            if e.controls_hold() { "refuted, as they must".to_owned() } else { "FAILED".to_owned() },
+            if e.controls_hold() { "refuted".to_owned() } else { "FAILED".to_owned() },
             e.published.clone().unwrap_or_else(|| "-".to_owned()),
         ]);
     }
-    text(&lines)
+    let rendered = text(&lines);
+    let mut rows = rendered.lines();
+    writeln!(out, "{}", rows.next().unwrap_or_default())?;
+    for (row, e) in rows.zip(experiments) {
+        writeln!(out, "{row}\n    {}", e.claim)?;
+    }
+    Ok(())
 }
 
 fn band(b: &Band) -> String {

@@ -1,21 +1,26 @@
 //! Records to text. Nothing here computes, and nothing here touches a model.
 
+mod attribution;
 mod comparison;
 pub mod contract;
 mod falsification;
+mod html;
 mod inspection;
 mod list;
 mod number;
 mod published;
 mod table;
 mod trace;
+mod verdicts;
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
+pub use attribution::attribution;
 pub use comparison::{View, comparison};
 pub use falsification::falsification;
+pub use html::{HtmlError, html};
 pub use inspection::inspection;
 pub use list::{Entry, list};
 pub use published::reproduction;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 use twinpath_formats::Verify;
-use twinpath_formats::convert::{ConvertReport, Dequantize, Options, convert};
+use twinpath_formats::convert::{ConvertReport, Dequantize, Options, TensorReport, convert};
 
 use super::{check_output, print};
 use crate::args::{Convert, DequantizeArg, Global};
@@ -28,21 +28,25 @@ pub(super) fn run(args: &Convert, global: &Global) -> Result<u8> {
         return print(|out| twinpath_report::json(&record(&report), out));
     }
     print(|out| {
-        for t in &report.tensors {
-            let to = t.to.as_deref().unwrap_or("(left out: copy of the embedding)");
-            let fate = if t.kept { "kept bit for bit" } else { "rounded" };
-            writeln!(
-                out,
-                "{:<28} {:<5} -> {:<48} {:<5} {:>12} bytes  {fate}",
-                t.from, t.from_type, to, t.to_type, t.bytes
-            )?;
+        let rows: Vec<_> = report.tensors.iter().map(row).collect();
+        let width = |i: usize| rows.iter().map(|r| r[i].len()).max().unwrap_or(0);
+        let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(width);
+        for [from, from_type, to, to_type, bytes, fate] in &rows {
+            writeln!(out, "{from:a$}  {from_type:b$}  ->  {to:c$}  {to_type:d$}  {bytes:>e$} bytes  {fate}")?;
         }
-        let kept = report.tensors.iter().filter(|t| t.kept).count();
         for key in &report.dropped_keys {
             writeln!(out, "not kept: metadata key {key}")?;
         }
+        let kept = report.tensors.iter().filter(|t| t.kept).count();
         writeln!(out, "\n{}: {kept} of {} tensors kept bit for bit", args.output.display(), report.tensors.len())
     })
+}
+
+/// A tensor's names, types, size and fate.
+fn row(t: &TensorReport) -> [String; 6] {
+    let to = t.to.clone().unwrap_or_else(|| "(left out: copy of the embedding)".to_owned());
+    let fate = if t.kept { "kept bit for bit" } else { "rounded" };
+    [t.from.clone(), t.from_type.to_string(), to, t.to_type.to_string(), t.bytes.to_string(), fate.to_owned()]
 }
 
 fn record(report: &ConvertReport) -> serde_json::Value {

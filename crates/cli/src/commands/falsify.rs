@@ -38,10 +38,11 @@ pub(super) fn run(args: &Falsify, global: &Global) -> Result<u8> {
     };
     let subject = Subject { model: &model, tokens: &tokens, isa: input::isa(global)? };
     let record = falsify(&chosen, &subject, &progress)?;
+    let details = args.full || !args.ids.is_empty();
     drop(bar);
     print(|out| match global.json {
         true => twinpath_report::json(&record, out),
-        false => twinpath_report::falsification(&record, out),
+        false => twinpath_report::falsification(&record, details, out),
     })?;
     Ok(record.exit_code())
 }

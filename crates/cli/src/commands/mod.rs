@@ -3,6 +3,7 @@
 mod compare;
 pub(crate) mod contract;
 mod convert;
+mod explain;
 mod falsify;
 mod inspect;
 mod list;
@@ -10,6 +11,7 @@ mod run;
 mod trace;
 
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
@@ -28,6 +30,7 @@ pub(crate) fn dispatch(args: &Args) -> Result<u8> {
         Command::Trace(command) => trace::run(command, &args.global),
         Command::Compare(command) => compare::run(command, &args.global),
         Command::Contract(command) => contract::run(command, &args.global),
+        Command::Explain(command) => explain::run(command, &args.global),
         Command::Falsify(command) => falsify::run(command, &args.global),
         Command::Convert(command) => convert::run(command, &args.global),
         Command::List(command) => list::run(command, &args.global),
@@ -48,13 +51,20 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<u8> {
     Ok(0)
 }
 
-/// Refuses to replace a file unasked.
-fn check_output(path: &std::path::Path, force: bool) -> Result<()> {
-    if path.is_dir() {
-        bail!("{}: is a directory; name a file", path.display());
+/// Refuses an output that cannot be one before any work is done, and to replace a file unasked.
+fn check_output(path: &Path, force: bool) -> Result<()> {
+    let name = path.display();
+    match path.metadata() {
+        Ok(found) if found.is_dir() => bail!("{name}: is a folder; name a file to write"),
+        Ok(found) if !found.is_file() => bail!("{name}: is no regular file; name a file to write"),
+        Ok(_) if !force => bail!("{name}: exists; --force replaces it"),
+        Ok(_) => return Ok(()),
+        Err(_) => {}
     }
-    if path.exists() && !force {
-        bail!("{}: exists; --force replaces it", path.display());
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            bail!("{name}: there is no folder {}; make it first", folder.display())
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }

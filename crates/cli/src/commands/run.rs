@@ -116,11 +116,15 @@ fn report(global: &Global, tokenizer: Option<&Tokenizer>, prompt: &[u32], genera
         Stop::Context => "context full",
         Stop::Caller => "output closed",
     };
-    let (prefill, decode) = (rate(prompt.len(), generated.prefill), rate(generated.tokens.len(), generated.decode));
+    // The first token comes out of the prompt's pass, so decoding passes are one fewer, but for one that met the end.
+    let passes = generated.tokens.len().saturating_sub(usize::from(generated.stop != Stop::EndOfGeneration));
+    let prefill = rate(prompt.len(), generated.prefill);
+    let decode = (passes > 0).then(|| rate(passes, generated.decode));
     if !global.json {
         if !global.quiet {
+            let speed = decode.map_or(String::new(), |rate| format!(" at {rate:.1} tok/s"));
             note(&format!(
-                "[{} prompt tokens at {prefill:.1} tok/s; {} tokens at {decode:.1} tok/s; stopped: {stop}]",
+                "[prompt: {} tokens at {prefill:.1} tok/s; generated: {} tokens{speed}; stopped: {stop}]",
                 prompt.len(),
                 generated.tokens.len()
             ));

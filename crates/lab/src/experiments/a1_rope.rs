@@ -20,22 +20,21 @@
 //!
 //! # Control
 //!
-//! A rotation whose sine is that of the next position; a key rotated one position too far. Positive control: the
-//! rotation in f64.
+//! The mean of the rotations of two neighbouring positions, which is none; a key rotated one position too far. Positive
+//! control: the rotation in f64.
 //!
 //! # Blind spots
 //!
 //! A wrong base of the frequencies is also a rotation, and passes: it is found by comparing with the oracle. One token,
 //! or position 0 alone, exercises nothing.
 
-use super::kit::{Bench, stats};
-use twinpath_engine::Model;
-use twinpath_engine::{Elem, Numerics, Op, Oracle, Point, Site, Tensor};
+use twinpath_engine::{Elem, Model, Numerics, Op, Oracle, Point, Site, Tensor};
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
 use super::kit::fixture::{BASELINE, fold_dot, percent, times};
+use super::kit::{Bench, stats};
 
 pub(super) const EXPERIMENT: Experiment =
     Experiment { id: "A1-rope", number: "012", source: include_str!("a1_rope.rs"), published, sound, needs_runs: true };

@@ -27,14 +27,13 @@
 //!
 //! The bound says how bad it may be, not how it is on average; that is in the notes, as quantiles over the rows.
 
-use super::kit::{Bench, stats};
-use twinpath_engine::Model;
-use twinpath_engine::Point;
+use twinpath_engine::{Model, Point};
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
 use super::kit::fixture::{percent, relative_l1, times};
+use super::kit::{Bench, stats};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     id: "A2-softmax",

@@ -27,14 +27,13 @@
 //!
 //! The bound on standard deviations is often far from tight: a ratio of 1 says nothing of the drift.
 
-use super::kit::{Bench, stats, weights};
-use twinpath_engine::Model;
-use twinpath_engine::{Numerics, Site, Tensor};
+use twinpath_engine::{Model, Numerics, Site, Tensor};
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
 use super::kit::fixture::{self, BLOCK, Link, percent, times};
+use super::kit::{Bench, stats, weights};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     id: "A4-batch",

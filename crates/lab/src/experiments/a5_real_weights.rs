@@ -10,7 +10,7 @@
 //! # Procedure
 //!
 //! Published (014): the first super-block of the 7B model's layer-3 ffn_down. Here: the whole tensor of that name (or
-//! of the middle layer) on 64 Gaussian activations; relative L2 over all its rows, against the size that the
+//! of the middle layer) on 16 Gaussian activations; relative L2 over all its rows, against the size that the
 //! activations alone predict, rho = sqrt(mean of amax^2 over blocks) / (127 sqrt(12) rms(x)).
 //!
 //! # Refuted if
@@ -19,7 +19,7 @@
 //!
 //! # Control
 //!
-//! The tensor with one bit of a 6-bit scale flipped in the first super-block of each row, in path B only. Positive
+//! The tensor with the scale of the first super-block of each row doubled, in path B only. Positive
 //! control: the rounding error multiplied in f64.
 //!
 //! # Blind spots
@@ -27,16 +27,14 @@
 //! Gaussian activations are smoother than real ones: on the model's own see `mechanism`. Works on 256-wide block
 //! formats.
 
-use super::kit::{Bench, stats, weights};
-use twinpath_engine::Model;
-use twinpath_engine::{Numerics, Tensor};
+use twinpath_engine::{Model, Numerics, Tensor};
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 use twinpath_formats::Matrix;
 
 use super::Experiment;
 use super::kit::fixture::{self, BASELINE, percent, times};
-use super::kit::teacher;
+use super::kit::{Bench, stats, teacher, weights};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     id: "A5-real-weights",
@@ -123,7 +121,7 @@ fn sound(bench: &Bench<'_>) -> Findings {
     let (a, b) = (weights::linear(&bench.a(), weight, &x), weights::linear(&bench.b(), weight, &x));
     let few = weight.rows_of(0..ROWS.min(weight.rows()));
     let (broken, replica, few_a) = controls(bench, few, offset, &x);
-    let published = super::kit::teacher::first_block(Some(bench.model), 3);
+    let published = teacher::first_block(Some(bench.model), 3);
     let mut checks = vec![Check::new(
         &name(&format!("blk.{layer}.{tensor} ({} x {})", weight.rows(), weight.cols())),
         band,

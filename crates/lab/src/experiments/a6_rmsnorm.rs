@@ -19,22 +19,21 @@
 //!
 //! # Control
 //!
-//! A division by the mean square instead of its root; a norm with a hundred times the epsilon on a row of small values.
-//! Positive control: the norm in f64.
+//! Path B's norm made 1 % too large; a norm with a hundred times the epsilon, on rows of small values. Positive
+//! control: the model's epsilon on the same rows.
 //!
 //! # Blind spots
 //!
 //! The gains after the projection may enlarge an error, up to their largest over their root mean square: the note says
 //! by how much here.
 
-use super::kit::{Bench, stats};
-use twinpath_engine::Model;
-use twinpath_engine::{Numerics, Op, Oracle, Point, Site, Tensor};
+use twinpath_engine::{Model, Numerics, Op, Oracle, Point, Site, Tensor};
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
 use super::kit::fixture::{self, BASELINE, BLOCK, percent, relative_l1, times};
+use super::kit::{Bench, stats};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     id: "A6-rmsnorm",

@@ -30,15 +30,14 @@
 //! Whether a model has such a first token is its own affair: the bundled one has not, and its own figure is in the
 //! notes.
 
-use super::kit::{Bench, stats, teacher};
-use twinpath_engine::Model;
-use twinpath_engine::{Point, Site, Tensor};
+use twinpath_engine::{Model, Point, Site, Tensor};
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 use twinpath_evidence::stats::StatsSum;
 use twinpath_evidence::{Positions, Scope, Stats, Values};
 
 use super::Experiment;
+use super::kit::{Bench, stats, teacher};
 
 pub(super) const EXPERIMENT: Experiment =
     Experiment { id: "alarm", number: "003", source: include_str!("alarm.rs"), published, sound, needs_runs: true };

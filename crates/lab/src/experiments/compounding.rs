@@ -29,15 +29,14 @@
 //! Errors made at different ops are taken to be uncorrelated. The gain along the inherited error is measured, not
 //! predicted.
 
-use super::kit::runs::{Step, accumulated, closure, first_only};
-use super::kit::{Bench, stats, weights};
-use twinpath_engine::Model;
-use twinpath_engine::Tensor;
-use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
+use twinpath_engine::{Model, Tensor};
+use twinpath_evidence::experiment::{Band, Check, Findings, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
 use super::kit::fixture::{self, BASELINE, percent};
+use super::kit::runs::{Step, accumulated, closure, first_only};
+use super::kit::{Bench, stats, weights};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     id: "compounding",
@@ -136,7 +135,7 @@ fn sound(bench: &Bench<'_>) -> Findings {
         || Measured::NotExercised { why: "needs five square attn_output weights of 256-wide blocks".to_owned() };
     let measured = |ops: &[Vec<Step>], energy: fn(&[Step]) -> f64| match ops.is_empty() {
         true => absent(),
-        false => closure(ops, energy, "inputs").into(),
+        false => closure(ops, energy, "inputs"),
     };
     let name = |what: &str| format!("error at depth {what} over predicted");
     let because = "what is added is uncorrelated with what is inherited";

@@ -15,7 +15,7 @@
 //!
 //! # Refuted if
 //!
-//! Measured over predicted after the last layer, with a bootstrap over positions, lies outside 0.8 to 1.25.
+//! Measured over predicted after the last layer, with a bootstrap over positions, lies outside 0.9 to 1.1.
 //!
 //! # Control
 //!
@@ -27,15 +27,13 @@
 //! Additions are taken to be uncorrelated with what is inherited; a bias that is the same in all layers would show as a
 //! quotient above 1.
 
-use super::kit::runs::{Step, accumulated, closure, first_only};
-use super::kit::{Bench, stats};
-use twinpath_engine::Model;
-use twinpath_engine::{Point, Site};
+use twinpath_engine::{Model, Point, Site};
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
-use super::kit::{fixture, teacher};
+use super::kit::runs::{Step, accumulated, closure, first_only};
+use super::kit::{Bench, fixture, stats, teacher};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     id: "cumulative-layers",
@@ -120,10 +118,10 @@ fn identity(bench: &Bench<'_>) -> f64 {
 
 fn sound(bench: &Bench<'_>) -> Findings {
     let steps = bench.runs.as_ref().map(|runs| runs.recursion()).unwrap_or_default();
-    let band = Band::between(0.8, 1.25);
+    let band = Band::between(0.9, 1.1);
     let because = "what a layer adds is uncorrelated with what it inherits";
     let name = |what: &str| format!("error after the last layer over predicted, {what}");
-    let closed = |energy: fn(&[Step]) -> f64| Measured::from(closure(&steps, energy, "positions"));
+    let closed = |energy: fn(&[Step]) -> f64| closure(&steps, energy, "positions");
     let mut checks = vec![Check::new(&name(&format!("{} layers", steps.len())), band, because, closed(accumulated))];
     if let Err(needs) = teacher::first_block(Some(bench.model), 3) {
         checks.push(Check::new(&name("the published model"), band, because, Measured::Skipped { needs }));

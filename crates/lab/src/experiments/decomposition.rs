@@ -16,26 +16,25 @@
 //!
 //! # Refuted if
 //!
-//! The ledger accepts the published product, or the sum lies outside 0.64 to 1.56 of what is measured (0.8 to 1.25 in
-//! length).
+//! The ledger accepts the published product, or the error at the end lies outside 0.9 to 1.1 of the root of the sum.
 //!
 //! # Control
 //!
-//! The sum with what layers pass on left out. Positive control: the ratios of the drift from layer to layer, which the
-//! ledger must accept and whose product must be the drift at the end over that at the start.
+//! What the last layer adds, as if layers passed nothing on. Positive control: the ratios of the drift from layer to layer,
+//! which the ledger must accept and whose product must be the drift at the end over that at the start.
 //!
 //! # Blind spots
 //!
 //! The shares are of energy, and take the layers' additions to be uncorrelated.
 
-use super::kit::Bench;
-use super::kit::runs::{Step, accumulated, closure};
 use twinpath_engine::Model;
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::ledger::{Factor, Product};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
+use super::kit::Bench;
+use super::kit::runs::{Step, accumulated, closure};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     id: "decomposition",
@@ -139,13 +138,13 @@ fn sound(bench: &Bench<'_>) -> Findings {
     let steps = bench.runs.as_ref().map(|runs| runs.recursion()).unwrap_or_default();
     let refused = product();
     let ratios = ratios(&steps);
-    let band = Band::between(0.8, 1.25);
+    let band = Band::between(0.9, 1.1);
     let because = "additions of different layers are uncorrelated";
     let name = |what: &str| format!("error at the end over the root of the summed energies, {what}");
-    let closed = |energy: fn(&[Step]) -> f64| Measured::from(closure(&steps, energy, "positions"));
+    let closed = |energy: fn(&[Step]) -> f64| closure(&steps, energy, "positions");
     let telescoped = match (ratios.value, steps.first(), steps.last()) {
-        (Some(value), Some(first), Some(last)) => Some(Interval::exact(value / (pooled(last) / pooled(first)))),
-        _ => None,
+        (Some(value), Some(first), Some(last)) => Interval::exact(value / (pooled(last) / pooled(first))).into(),
+        _ => Measured::NotExercised { why: "needs two layers".to_owned() },
     };
     let mut notes: Vec<String> = refused.refusals.clone();
     let each = shares(&steps).iter().enumerate().map(|(l, s)| format!("layer {l} {s:.0} %")).collect::<Vec<_>>();

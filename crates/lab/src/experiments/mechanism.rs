@@ -26,14 +26,13 @@
 //! The size is predicted for rounding errors with random signs. Where activations are all of one sign and crushed by a
 //! massive value, the first check still holds and the second may not.
 
-use super::kit::{Bench, stats, weights};
-use twinpath_engine::Model;
-use twinpath_engine::{Site, Tensor};
+use twinpath_engine::{Model, Site, Tensor};
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval, Measured};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
 use super::kit::fixture::{self, percent};
+use super::kit::{Bench, stats, weights};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     id: "mechanism",
@@ -137,6 +136,7 @@ fn sound(bench: &Bench<'_>) -> Findings {
         let sum: f64 = found.iter().flat_map(|m| chosen.iter().map(|t| m.ratios[*t])).sum();
         (sum / (found.len() * chosen.len()) as f64).sqrt()
     });
+    let size = if found.is_empty() { worst(|m| m.unexplained) } else { size.into() };
     let exact = "f32 terms of both paths are below a thousandth of the rounding of activations";
     let part = |what: &str| format!("part of B - A that is not W e, {what}");
     let notes = found.iter().map(|m| {

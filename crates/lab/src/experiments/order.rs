@@ -27,13 +27,13 @@
 //!
 //! Says nothing of the order inside another engine, only of these two.
 
-use super::kit::{Bench, stats, weights};
 use twinpath_engine::Model;
 use twinpath_evidence::experiment::{Band, Check, Findings, Interval};
 use twinpath_evidence::published::{PublishedRecord, Row, Rule};
 
 use super::Experiment;
 use super::kit::fixture::{fold_dot, lane_dot};
+use super::kit::{Bench, stats, weights};
 
 pub(super) const EXPERIMENT: Experiment =
     Experiment { id: "order", number: "006", source: include_str!("order.rs"), published, sound, needs_runs: false };

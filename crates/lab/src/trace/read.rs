@@ -45,7 +45,9 @@ impl Trace {
             )));
         }
         let mut sites = Vec::new();
-        for (name, info) in metadata.tensors() {
+        // In the order of the file, so that the same fault is told of a file every time.
+        for name in metadata.offset_keys() {
+            let Some(info) = metadata.info(&name) else { continue };
             let site: Site = name.parse().map_err(|e| bad(format!("tensor `{name}`: {e}")))?;
             if site.layer.is_some_and(|l| l >= header.config.layers) {
                 return Err(bad(format!("tensor `{name}`: the model has {} layers", header.config.layers)));
@@ -105,7 +107,7 @@ impl<'t> TraceSide<'t> {
         let window = site.layer.and_then(|l| self.trace.header.config.windows.get(l).copied().flatten());
         let masked = matches!(site.point, Point::AttnScores | Point::AttnProbs);
         let mask = masked.then_some(Mask { start: 0, window });
-        Ok(Recorded { site, weights: None, mask, first_row, values })
+        Ok(Recorded { site, weights: None, mask, first_row, values, inputs: Vec::new(), judged: None })
     }
 }
 
@@ -114,12 +116,16 @@ impl Side for TraceSide<'_> {
         let bad = |why: String| LabError::BadTrace { file: self.trace.path.clone(), why };
         let tensors = SafeTensors::deserialize(&self.trace.bytes).map_err(|e| bad(e.to_string()))?;
         let count = self.trace.header.positions.count;
-        let (rows, wanted): (_, Box<dyn Fn(&Site) -> bool>) = match stage {
-            Stage::Embed => (0..count, Box::new(|s| s.point == Point::Embed)),
-            Stage::Block(layer) => (0..count, Box::new(|s| s.layer == Some(*layer))),
-            Stage::Head(rows) => (rows.clone(), Box::new(|s| matches!(s.point, Point::FinalNorm | Point::Logits))),
+        let wanted = |s: &&Site| match stage {
+            Stage::Embed => s.point == Point::Embed,
+            Stage::Block(layer) => s.layer == Some(*layer),
+            Stage::Head(_) => matches!(s.point, Point::FinalNorm | Point::Logits),
         };
-        let sites = self.trace.sites.iter().filter(|s| wanted(s));
+        let rows = match stage {
+            Stage::Embed | Stage::Block(_) => 0..count,
+            Stage::Head(rows) => rows.clone(),
+        };
+        let sites = self.trace.sites.iter().filter(wanted);
         sites.map(|site| self.load(&tensors, *site, rows.start, rows.len())).collect()
     }
 }

@@ -7,12 +7,12 @@ use safetensors::{Dtype, SafeTensors};
 use twinpath_engine::{Config, Elem, Op, Pairing, Point, Probe, Site, Tensor};
 
 /// A file of the repository.
-pub fn repo(path: &str) -> PathBuf {
+pub(crate) fn repo(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
 /// The recordings that are too large for the repository; `None`, with a line that says so, where they are absent.
-pub fn shared_teacher(what: &str) -> Option<PathBuf> {
+pub(crate) fn shared_teacher(what: &str) -> Option<PathBuf> {
     let folder = repo("../shared/teacher");
     if folder.is_dir() {
         return Some(folder);
@@ -22,14 +22,14 @@ pub fn shared_teacher(what: &str) -> Option<PathBuf> {
 }
 
 /// A recording: token ids, f32 values by Hugging Face name, and f64 logits of an independent forward pass.
-pub struct Recording {
+pub(crate) struct Recording {
     pub tokens: Vec<u32>,
     pub values: BTreeMap<String, Tensor<f32>>,
     pub logits: Tensor<f64>,
 }
 
 impl Recording {
-    pub fn open(path: &Path) -> Recording {
+    pub(crate) fn open(path: &Path) -> Recording {
         let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let ids = file.tensor("input_ids").unwrap();
@@ -46,7 +46,7 @@ impl Recording {
     }
 
     /// The recorded values by site. Names of the residual stream that repeat another site are left out.
-    pub fn sites(&self) -> BTreeMap<Site, &Tensor<f32>> {
+    pub(crate) fn sites(&self) -> BTreeMap<Site, &Tensor<f32>> {
         let mut sites = BTreeMap::new();
         for (name, value) in &self.values {
             let site = match name.as_str() {
@@ -90,7 +90,7 @@ fn layer_site(name: &str) -> Option<Site> {
 
 /// Keeps every value of a run, widened.
 #[derive(Default)]
-pub struct Keep(pub BTreeMap<Site, Tensor<f64>>);
+pub(crate) struct Keep(pub BTreeMap<Site, Tensor<f64>>);
 
 impl<E: Elem> Probe<E> for Keep {
     fn see(&mut self, site: Site, _: &Op<'_>, _: &[&Tensor<E>], value: &mut Tensor<E>) {
@@ -100,7 +100,7 @@ impl<E: Elem> Probe<E> for Keep {
 }
 
 /// Rows of q and k as Hugging Face orders them: files with adjacent pairs hold old element `s * half + i` at `2 i + s`.
-pub fn in_hf_order(config: &Config, site: Site, value: &Tensor<f64>) -> Tensor<f64> {
+pub(crate) fn in_hf_order(config: &Config, site: Site, value: &Tensor<f64>) -> Tensor<f64> {
     let rotated = matches!(site.point, Point::Q | Point::K | Point::QRope | Point::KRope);
     if !rotated || config.rope.pairing == Pairing::HalfSplit {
         return value.clone();
@@ -118,7 +118,7 @@ pub fn in_hf_order(config: &Config, site: Site, value: &Tensor<f64>) -> Tensor<f
 }
 
 /// `‖x − r‖₂ / ‖r‖₂` over all elements of both, which must be of one shape.
-pub fn relative_l2<A: Elem, B: Elem>(x: &Tensor<A>, r: &Tensor<B>) -> f64 {
+pub(crate) fn relative_l2<A: Elem, B: Elem>(x: &Tensor<A>, r: &Tensor<B>) -> f64 {
     assert_eq!((x.rows(), x.cols()), (r.rows(), r.cols()), "values of one shape");
     let pairs = || x.data().iter().zip(r.data()).map(|(x, r)| (x.to_f64(), r.to_f64()));
     let difference: f64 = pairs().map(|(x, r)| (x - r) * (x - r)).sum();
@@ -127,7 +127,7 @@ pub fn relative_l2<A: Elem, B: Elem>(x: &Tensor<A>, r: &Tensor<B>) -> f64 {
 }
 
 /// Index of the largest value of each row, the first of equal ones.
-pub fn top1<E: Elem>(logits: &Tensor<E>) -> Vec<usize> {
+pub(crate) fn top1<E: Elem>(logits: &Tensor<E>) -> Vec<usize> {
     let best =
         |row: &[E]| (0..row.len()).fold(0, |best, i| if row[i].to_f64() > row[best].to_f64() { i } else { best });
     (0..logits.rows()).map(|t| best(logits.row(t))).collect()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use twinpath_engine::{Model, Op, Point, Probe, Session, Site, Tensor};
-use twinpath_evidence::experiment::Interval;
+use twinpath_evidence::experiment::Measured;
 use twinpath_paths::simd::Isa;
 use twinpath_paths::{FusedQ8k, Standalone};
 
@@ -112,9 +112,12 @@ pub(crate) struct Step {
 }
 
 /// Error at the end as measured over `energy` of the steps of one input, pooled over the inputs, with a bootstrap over them.
-/// `steps` are `[op][input]`.
-pub(crate) fn closure(steps: &[Vec<Step>], energy: impl Fn(&[Step]) -> f64, of: &str) -> Option<Interval> {
-    let last = steps.last()?;
+/// `steps` are `[op][input]`; `of` names the inputs. Not exercised where nothing differs anywhere.
+pub(crate) fn closure(steps: &[Vec<Step>], energy: impl Fn(&[Step]) -> f64, of: &str) -> Measured {
+    let last = match steps.last() {
+        Some(last) if last.iter().any(|s| s.error > 0.0) => last,
+        _ => return Measured::NotExercised { why: "both paths agree everywhere".to_owned() },
+    };
     let each: Vec<(f64, f64)> = (0..last.len())
         .map(|t| {
             let one: Vec<Step> = steps.iter().map(|op| op[t]).collect();
@@ -125,7 +128,7 @@ pub(crate) fn closure(steps: &[Vec<Step>], energy: impl Fn(&[Step]) -> f64, of: 
         let sum = |f: fn(&(f64, f64)) -> f64| chosen.iter().map(|i| f(&each[*i])).sum::<f64>();
         (sum(|e| e.0) / sum(|e| e.1)).sqrt()
     };
-    stats::bootstrap(each.len(), of, quotient)
+    stats::bootstrap(each.len(), of, quotient).into()
 }
 
 /// What all ops added, each passed on by those after it.

@@ -1,0 +1,8 @@
+//! The program as its users meet it: every command, every kind of bad input, interruptions.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+mod attacks;
+mod commands;
+mod common;
+mod explain;
+mod interruptions;

@@ -1,0 +1,108 @@
+//! Who contributes how much to the difference between two paths' outputs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::comparison::SideInfo;
+use crate::provenance::Provenance;
+
+/// Shares of the output difference, averaged over prompts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attribution {
+    /// Version of this layout.
+    pub schema: u32,
+    /// What made it.
+    pub provenance: Provenance,
+    /// Where the chain begins.
+    pub a: SideInfo,
+    /// Where it ends.
+    pub b: SideInfo,
+    /// Prompts averaged over.
+    pub prompts: usize,
+    /// Tokens of all prompts.
+    pub tokens: usize,
+    /// Mean over prompts of `‖B − A‖ / ‖A‖` of the logits.
+    pub relative_l2: f64,
+    /// Mean over prompts of the mean KL(A ‖ B), in nats.
+    pub kl: f64,
+    /// In execution order.
+    pub groups: Vec<GroupShare>,
+    /// Mean over prompts of the sum of the shares: 1 to rounding.
+    pub sum: f64,
+    /// The other order, if asked for.
+    pub interaction: Option<Interaction>,
+    /// Forward passes spent, both sides of each prompt included.
+    pub passes: f64,
+    /// Seed of the bootstrap.
+    pub seed: u64,
+}
+
+/// What one group of sites contributes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupShare {
+    /// `embed`, `blk.3`, `blk.3.ffn_down` or `head`.
+    pub group: String,
+    /// Projection of its effect on the total difference, over the total's square: signed; all sum to 1.
+    pub share: Interval,
+    /// Its part of the sum of squared effects: never negative; all sum to 1.
+    pub energy: f64,
+    /// Mean change of KL(A ‖ ·) when it is switched, in nats: telescopes to the total, is no share, may be negative.
+    pub kl: f64,
+    /// Its share in the reverse order, if asked for.
+    pub reverse: Option<f64>,
+}
+
+/// A mean over prompts with a bootstrap interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Mean.
+    pub mean: f64,
+    /// 95 % percentile-bootstrap bounds; absent below [`MIN_PROMPTS`] prompts, where they would be too narrow.
+    pub bounds: Option<(f64, f64)>,
+}
+
+/// How much the shares depend on the order of switching.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interaction {
+    /// Mean over prompts of the sum over groups of |forward − reverse|.
+    pub sum: f64,
+    /// Largest distance of the reverse chain's end from B, relative to the difference.
+    pub closure: f64,
+}
+
+/// Prompts below which no interval is given: percentile bootstrap then covers well below its nominal 95 %.
+pub const MIN_PROMPTS: usize = 16;
+/// Version of the JSON layout.
+pub const SCHEMA: u32 = 1;
+/// Order dependence above which the shares alone mislead.
+pub const NOTABLE_INTERACTION: f64 = 0.3;
+
+/// Mean and bootstrap bounds of one value a prompt. `draws` holds, for each resample, the prompts drawn.
+pub fn interval(values: &[f64], draws: &[Vec<usize>]) -> Interval {
+    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+    if values.len() < MIN_PROMPTS || draws.is_empty() {
+        return Interval { mean, bounds: None };
+    }
+    let mut means: Vec<f64> =
+        draws.iter().map(|d| d.iter().map(|i| values[*i]).sum::<f64>() / d.len() as f64).collect();
+    means.sort_by(f64::total_cmp);
+    let at = |q: f64| means[((means.len() - 1) as f64 * q).round() as usize];
+    Interval { mean, bounds: Some((at(0.025), at(0.975))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_prompts_get_no_interval() {
+        assert_eq!(interval(&[1.0, 3.0], &[vec![0, 0]]), Interval { mean: 2.0, bounds: None });
+    }
+
+    #[test]
+    fn the_interval_holds_the_middle_of_the_resampled_means() {
+        let values: Vec<f64> = (0..16).map(f64::from).collect();
+        let draws: Vec<Vec<usize>> = (0..16).map(|i| vec![i; 16]).collect();
+        let i = interval(&values, &draws);
+        assert_eq!((i.mean, i.bounds), (7.5, Some((0.0, 15.0))));
+    }
+}

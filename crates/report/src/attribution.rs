@@ -1,0 +1,76 @@
+//! Shares of the output difference.
+
+use std::io::{self, Write};
+
+use twinpath_evidence::attribution::{MIN_PROMPTS, NOTABLE_INTERACTION};
+use twinpath_evidence::{Attribution, GroupShare};
+
+use crate::number::{percent, short};
+use crate::table::{table, text};
+
+/// The shares in execution order, and the summary.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn attribution(record: &Attribution, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "A       {}  [{}]", record.a.label, record.a.kernels)?;
+    writeln!(out, "B       {}  [{}]", record.b.label, record.b.kernels)?;
+    writeln!(out, "scope   {} prompts, {} tokens, logits of all positions", record.prompts, record.tokens)?;
+    let drift = percent(Some(record.relative_l2));
+    writeln!(out, "total   B against A: rel L2 {drift}, KL {} nats (means over prompts)\n", short(Some(record.kl)))?;
+    let reversed = record.interaction.is_some();
+    let mut header = vec!["site", "share", "95 % interval", "energy", "KL step"];
+    if reversed {
+        header.extend(["reverse", "mean", "|difference|"]);
+    }
+    let mut shown = table(&header, 1);
+    let moves = |g: &&GroupShare| g.energy != 0.0 || g.reverse.is_some_and(|r| r != 0.0);
+    for g in record.groups.iter().filter(moves) {
+        shown.add_row(row(g));
+    }
+    write!(out, "{}", text(&shown))?;
+    let still = record.groups.iter().filter(|g| !moves(g)).count();
+    if still > 0 {
+        writeln!(out, "({still} more sites change nothing when switched)")?;
+    }
+    summary(record, out)
+}
+
+fn signed(x: f64) -> String {
+    format!("{:+.2} %", 100.0 * x)
+}
+
+fn row(g: &GroupShare) -> Vec<String> {
+    let bounds = g.share.bounds.map_or("-".to_owned(), |(low, high)| format!("{} .. {}", signed(low), signed(high)));
+    let energy = format!("{:.2} %", 100.0 * g.energy);
+    let mut cells = vec![g.group.clone(), signed(g.share.mean), bounds, energy, short(Some(g.kl))];
+    if let Some(reverse) = g.reverse {
+        let (mean, difference) = ((g.share.mean + reverse) / 2.0, (g.share.mean - reverse).abs());
+        cells.extend([signed(reverse), signed(mean), format!("{:.2} %", 100.0 * difference)]);
+    }
+    cells
+}
+
+fn summary(record: &Attribution, out: &mut dyn Write) -> io::Result<()> {
+    let mut top: Vec<&GroupShare> = record.groups.iter().collect();
+    top.sort_by(|a, b| b.energy.total_cmp(&a.energy));
+    let named: Vec<String> = top.iter().take(3).map(|g| format!("{} ({:.1} %)", g.group, 100.0 * g.energy)).collect();
+    writeln!(out, "\nSUMMARY  the shares sum to {:.9} of the total", record.sum)?;
+    writeln!(out, "         largest by energy: {}", named.join(", "))?;
+    writeln!(out, "         cost: {:.1} forward passes", record.passes)?;
+    if let Some(i) = record.interaction {
+        let order = percent(Some(i.sum));
+        writeln!(
+            out,
+            "         order of switching: shares move by {order} in total; reverse chain ends {:.1e} from B",
+            i.closure
+        )?;
+        if i.sum > NOTABLE_INTERACTION {
+            writeln!(out, "warning: the shares depend on the order of switching: read them as give or take that much")?;
+        }
+    }
+    if record.prompts < MIN_PROMPTS {
+        writeln!(out, "warning: shares on {} prompts are noisy; {MIN_PROMPTS} or more give intervals", record.prompts)?;
+    }
+    writeln!(out, "note: a share says where the difference comes from, not whether it is a mistake")
+}
