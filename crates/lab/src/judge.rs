@@ -46,14 +46,19 @@ impl Replay<'_> {
         let (own, other) = (made.next(), made.next());
         let mut own = own.unwrap_or_else(|| unreachable!("one evaluation for each path"));
         let elements = self.positions.max(value.rows()) * value.cols();
-        let lambda = lambda(self.alpha, self.sites, elements);
+        // Half of the run's chance of a false alarm is for elements, half for gains.
+        let (lambda, gain_lambda) =
+            (lambda(self.alpha / 2.0, self.sites, elements), lambda(self.alpha / 2.0, self.sites, self.positions));
         let mut local = self.judge_linear(op, inputs, value, &mut own, lambda);
-        let (name, sum) = {
-            let sum = judge_all(value, &own, first_row, lambda);
-            (sum.1, sum.0)
-        };
+        let (sum, worst) = judge_all(value, &own, first_row, lambda);
         local.merge(sum);
-        if let Some(worst) = name {
+        if let Op::Norm { weight, .. } = op
+            && let Some((gain, spread)) = contrast::common_gain(value, &own, weight.len())
+        {
+            let over = gain.size.abs() / (gain_lambda * spread);
+            local.add_gain(gain, over);
+        }
+        if let Some(worst) = worst {
             let part = self.part(op, inputs, value, &own, worst);
             local.name(part, contrast::of(value, &own));
         }
