@@ -35,9 +35,9 @@ pub fn statuses(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out, "{}", text(&claims))?;
     if !report.gates.is_empty() {
-        let mut gates = table(&["gate", "", "open because"], 3);
+        let mut gates = table(&["gate", "", "waits for"], 3);
         for g in &report.gates {
-            let mut open = g.open.iter();
+            let mut open = g.waits_for.iter();
             let first = open.next().map(|s| cut(s)).unwrap_or_default();
             gates.add_row([g.id.clone(), if g.met { "met" } else { "open" }.to_owned(), first]);
             open.for_each(|o| {

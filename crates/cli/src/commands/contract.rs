@@ -226,6 +226,7 @@ fn check(args: &Check, global: &Global) -> Result<u8> {
     }
     let find = |name: &str| bundled(name).ok();
     let mut bench = Bench::new(&find, given(&documents, &args.models)?, plant);
+    bench.announce(claims.iter().map(|(_, claim)| *claim));
     let mut evidence = folder.evidence.clone();
     let mut not_reproduced = Vec::new();
     let mut bar = Bar::new("measuring", global.quiet);

@@ -233,7 +233,9 @@ pub struct ExperimentRef {
     /// One of its measurements, by name. Without it the prediction is `verdict: upheld`.
     pub check: Option<String>,
     /// Name of the model.
-    pub model: Option<String>,
+    pub model: String,
+    /// Name of the prompt.
+    pub prompt: String,
 }
 
 /// The published figures of a built-in experiment; counts those that do not come out again.

@@ -286,6 +286,7 @@ pub fn prompt_of(claim: &Claim) -> Option<&str> {
         Measure::Compare(m) => Some(&m.prompt),
         Measure::Repeat(m) => Some(&m.prompt),
         Measure::Speed(m) => Some(&m.prompt),
+        Measure::Experiment(m) => Some(&m.prompt),
         _ => None,
     }
 }
@@ -305,7 +306,7 @@ pub fn models_of(claim: &Claim) -> Vec<&str> {
         Measure::Decode(m) => vec![&m.model],
         Measure::Weights(m) => vec![&m.a, &m.b],
         Measure::Speed(m) => vec![&m.model],
-        Measure::Experiment(m) => m.model.as_deref().into_iter().collect(),
+        Measure::Experiment(m) => vec![&m.model],
         Measure::Published(m) => m.model.as_deref().into_iter().collect(),
         Measure::External(_) => vec![],
     };

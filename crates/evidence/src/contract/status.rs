@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::claim::{Claim, Measure, Quantity};
+use super::claim::{Claim, Gate, Measure, Quantity};
 use super::measured::{Evidence, Holds, models_of};
 use super::{Contract, Document};
 
@@ -70,7 +70,9 @@ pub struct GateStatus {
     pub demands: String,
     /// Whether all that it needs is discharged and met.
     pub met: bool,
-    /// What is not, with the reason.
+    /// What it needs itself that is not, with the reason.
+    pub waits_for: Vec<String>,
+    /// Every claim under it that is not discharged, with the reason.
     pub open: Vec<String>,
 }
 
@@ -122,6 +124,7 @@ pub fn assess(documents: &[Document], evidence: &AllEvidence, version: &str) -> 
                 id: gate.id.clone(),
                 demands: gate.demands.clone(),
                 met: open.is_empty(),
+                waits_for: world.waits_for(gate),
                 open,
             });
         }
@@ -215,6 +218,18 @@ impl<'d> World<'d> {
         let mut seen = vec![claim.id.as_str()];
         let open: Vec<String> = claim.depends_on.iter().flat_map(|name| self.open(name, &mut seen)).collect();
         if open.is_empty() { (status, reason) } else { (Status::Blocked, format!("needs {}", open.join("; "))) }
+    }
+
+    /// Claims and gates that a gate names and that are not discharged and not met.
+    fn waits_for(&self, gate: &'d Gate) -> Vec<String> {
+        let reasons = |id: &'d str| self.open(id, &mut Vec::new());
+        let claims = gate.claims.iter().flat_map(|id| reasons(id));
+        let gates = gate.gates.iter().filter_map(|id| match reasons(id).len() {
+            0 => None,
+            1 => Some(format!("gate {id} is open (1 claim)")),
+            n => Some(format!("gate {id} is open ({n} claims)")),
+        });
+        claims.chain(gates).collect()
     }
 
     /// What of `name` (a claim, a gate or a contract) is not discharged, each with its reason. What was `seen` is not

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use twinpath_engine::Model;
 use twinpath_engine::sampling::SamplingParams;
-use twinpath_evidence::contract::claim::{Between, BuiltIn, Claim, Compare, Control, Measure, Run, Speed};
+use twinpath_evidence::contract::claim::{
+    Between, BuiltIn, Claim, Compare, Control, ExperimentRef, Measure, Run, Speed,
+};
 use twinpath_evidence::contract::measured::{
     ControlFound, Evidence, Holds, Measured, SCHEMA, definition, models_of, tokens_of,
 };
 use twinpath_evidence::contract::{Contract, Document};
-use twinpath_evidence::published::Reproduction;
+use twinpath_evidence::experiment::{ExperimentRecord, Falsification};
 use twinpath_evidence::{Comparison, FileId, Provenance};
 use twinpath_paths::PATHS;
 use twinpath_paths::simd::Isa;
@@ -18,9 +19,9 @@ use twinpath_paths::simd::Isa;
 use super::faults::Fault;
 use super::models::{self, Opened};
 use super::sites::Reading;
-use super::{VERSION, repeat, sites, weights};
+use super::{VERSION, experiments, repeat, sites, weights};
 use crate::error::LabError;
-use crate::experiments::{Experiment, reproduce};
+use crate::experiments::{EXPERIMENTS, Experiment, Subject, falsify};
 use crate::generate::{GenerateOptions, generate};
 use crate::party::Source;
 use crate::{Arithmetic, CompareOptions, OracleChoice, Party, PathName, compare};
@@ -44,6 +45,8 @@ pub struct Bench<'b> {
     planted: Option<&'static Fault>,
     opened: BTreeMap<PathBuf, Opened>,
     comparisons: BTreeMap<String, Comparison>,
+    announced: Vec<String>,
+    experiments: BTreeMap<String, Falsification>,
 }
 
 impl<'b> Bench<'b> {
@@ -54,7 +57,23 @@ impl<'b> Bench<'b> {
         given: BTreeMap<String, PathBuf>,
         planted: Option<&'static Fault>,
     ) -> Bench<'b> {
-        Bench { bundled, given, planted, opened: BTreeMap::new(), comparisons: BTreeMap::new() }
+        Bench {
+            bundled,
+            given,
+            planted,
+            opened: BTreeMap::new(),
+            comparisons: BTreeMap::new(),
+            announced: Vec::new(),
+            experiments: BTreeMap::new(),
+        }
+    }
+
+    /// Says which claims will be measured, so that their experiments are run together.
+    pub fn announce<'c>(&mut self, claims: impl Iterator<Item = &'c Claim>) {
+        self.announced.extend(claims.filter_map(|claim| match &claim.measure {
+            Measure::Experiment(m) => Some(m.id.clone()),
+            _ => None,
+        }));
     }
 
     /// Measures a claim and its control.
@@ -104,9 +123,12 @@ impl<'b> Bench<'b> {
 
     /// What the experiment's own control found.
     fn own_control(&self, contract: &Contract, claim: &Claim) -> Result<Option<ControlFound>, LabError> {
+        if let Measure::Experiment(m) = &claim.measure {
+            return Ok(Some(experiments::control(self.experiment(contract, m)?)));
+        }
         let Measure::Published(m) = &claim.measure else { return Ok(None) };
         let model = m.model.as_deref().map(|name| self.opened(contract, name)).transpose()?;
-        let measured = figures(&m.id, model.map(|m| &m.model), true)?.measured;
+        let measured = experiments::figures(&m.id, model.map(|m| &m.model), true)?.measured;
         let refuted = measured.against(&claim.prediction) == Holds::No;
         let what = "the last digit of each computed figure is another".to_owned();
         Ok(Some(ControlFound { what, measured, refuted }))
@@ -161,9 +183,13 @@ impl<'b> Bench<'b> {
             Measure::Speed(m) => self.speed(contract, m, fault),
             Measure::Published(m) => {
                 let model = m.model.as_deref().map(|name| self.opened(contract, name)).transpose()?;
-                figures(&m.id, model.map(|m| &m.model), false)
+                experiments::figures(&m.id, model.map(|m| &m.model), false)
             }
-            Measure::Experiment(_) | Measure::External(_) => {
+            Measure::Experiment(m) => {
+                self.run_experiments(contract, m)?;
+                Ok(experiments::read(self.experiment(contract, m)?, m.check.as_deref()))
+            }
+            Measure::External(_) => {
                 let why = "this is not measured here".to_owned();
                 Ok(Reading { measured: Measured::Nothing { why }, compared: 0, expected: 1 })
             }
@@ -200,6 +226,30 @@ impl<'b> Bench<'b> {
         Ok(key)
     }
 
+    /// Runs all experiments that were announced, on the model and the prompt of one of them.
+    fn run_experiments(&mut self, contract: &Contract, m: &ExperimentRef) -> Result<(), LabError> {
+        let key = self.experiments_key(contract, m)?;
+        if !self.experiments.contains_key(&key) {
+            let named = |e: &&Experiment| e.id == m.id || self.announced.iter().any(|id| id == e.id);
+            let chosen: Vec<&Experiment> = EXPERIMENTS.iter().filter(named).collect();
+            let model = &self.opened(contract, &m.model)?.model;
+            let subject = Subject { model, tokens: prompt(contract, &m.prompt)?, isa: Isa::detect() };
+            let made = falsify(&chosen, &subject, &|_, _| {})?;
+            self.experiments.insert(key, made);
+        }
+        Ok(())
+    }
+
+    fn experiments_key(&self, contract: &Contract, m: &ExperimentRef) -> Result<String, LabError> {
+        Ok(format!("{} {:?}", self.opened(contract, &m.model)?.blake3, prompt(contract, &m.prompt)?))
+    }
+
+    fn experiment(&self, contract: &Contract, m: &ExperimentRef) -> Result<&ExperimentRecord, LabError> {
+        let made = self.experiments.get(&self.experiments_key(contract, m)?);
+        let record = made.and_then(|f| f.experiments.iter().find(|e| e.id == m.id));
+        record.ok_or_else(|| LabError::UnknownName { what: "experiment", name: m.id.clone() })
+    }
+
     fn speed(&self, contract: &Contract, m: &Speed, fault: Option<&'static Fault>) -> Result<Reading, LabError> {
         let model = &self.opened(contract, &m.model)?.model;
         let options = GenerateOptions { tokens: m.tokens as usize, sampling: SamplingParams::default() };
@@ -228,42 +278,10 @@ impl<'b> Bench<'b> {
     }
 }
 
-/// Published figures that do not come out again, of those that could be computed; with `wrong`, after the last digit of
-/// each was changed.
-fn figures(id: &str, model: Option<&Model>, wrong: bool) -> Result<Reading, LabError> {
-    let experiment =
-        Experiment::find(id).ok_or_else(|| LabError::UnknownName { what: "experiment", name: id.to_owned() })?;
-    let mut made = reproduce(&[experiment], model);
-    if wrong {
-        let mut records = made.experiments;
-        for row in records.iter_mut().flat_map(|e| &mut e.rows) {
-            row.computed = row.computed.take().map(|text| with_another_digit(&text));
-        }
-        // Reading a record judges it again.
-        let text = serde_json::to_string(&records).unwrap_or_default();
-        made = Reproduction::new(serde_json::from_str(&text).unwrap_or_default());
-    }
-    let (compared, expected) = (made.matched + made.differing, made.matched + made.differing + made.skipped);
-    let measured = Measured::value(made.differing as f64, None);
-    Ok(Reading { measured, compared: compared as u64, expected: expected as u64 })
-}
-
-/// The text with its last digit replaced by the next one; a text without one, with a mark behind it.
-fn with_another_digit(text: &str) -> String {
-    match text.rfind(|c: char| c.is_ascii_digit()) {
-        Some(at) => {
-            let digit = text.as_bytes()[at] - b'0';
-            format!("{}{}{}", &text[..at], (digit + 1) % 10, &text[at + 1..])
-        }
-        None => format!("{text}?"),
-    }
-}
-
 /// Why this program does not measure a claim.
 fn not_ours(claim: &Claim) -> Option<String> {
     match &claim.measure {
         Measure::External(e) => Some(format!("measured by {}", e.tool)),
-        Measure::Experiment(e) => Some(format!("experiment `{}` is not built in yet", e.id)),
         _ => None,
     }
 }

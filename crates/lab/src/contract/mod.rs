@@ -1,5 +1,6 @@
 //! Contracts: reading a folder of them, and measuring what they claim.
 
+mod experiments;
 pub mod faults;
 mod folder;
 mod measure;
