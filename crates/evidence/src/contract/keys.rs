@@ -28,10 +28,9 @@ fn alternatives<'s>(schema: &'s Value, depth: usize, out: &mut Vec<&'s Value>) {
     if depth > 8 {
         return;
     }
-    if let Some(name) = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix("#/$defs/")) {
-        if let Some(target) = self::schema().get("$defs").and_then(|d| d.get(name)) {
-            alternatives(target, depth + 1, out);
-        }
+    let name = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix("#/$defs/"));
+    if let Some(target) = name.and_then(|name| self::schema().get("$defs")?.get(name)) {
+        alternatives(target, depth + 1, out);
     }
     for key in ["anyOf", "oneOf", "allOf"] {
         for choice in schema.get(key).and_then(Value::as_array).into_iter().flatten() {

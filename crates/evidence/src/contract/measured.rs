@@ -152,7 +152,14 @@ impl std::fmt::Display for Measured {
             Measured::Value { value, at: Some(at) } => write!(f, "{} at {at}", value.0),
             Measured::Value { value, at: None } => write!(f, "{}", value.0),
             Measured::Interval { low, value, high, .. } => write!(f, "{} [{}, {}]", value.0, low.0, high.0),
-            Measured::Says { verdict, .. } => f.write_str(verdict),
+            Measured::Says { verdict, numbers } => {
+                f.write_str(verdict)?;
+                match numbers.iter().find(|n| !n.contains(": upheld: ")) {
+                    Some(number) if verdict != "upheld" => write!(f, " ({number})"),
+                    None if verdict == "inconclusive" => f.write_str(" (a control did not come out as it must)"),
+                    _ => Ok(()),
+                }
+            }
             Measured::Nothing { why } => f.write_str(why),
         }
     }

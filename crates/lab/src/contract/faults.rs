@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use twinpath_engine::op::Mask;
 use twinpath_engine::{Numerics, Op, Pairing, Point, Rope, Site, Tensor};
 use twinpath_evidence::{Comparison, Positions};
-use twinpath_paths::Path;
+use twinpath_formats::TensorType;
 use twinpath_paths::simd::{Isa, Level};
+use twinpath_paths::{Path, Reading};
 
 /// A fault.
 pub struct Fault {
@@ -238,5 +239,9 @@ impl Path for Planted {
 
     fn kernels(&self) -> String {
         format!("{} with the fault {}", self.inner.kernels(), self.fault.name)
+    }
+
+    fn reading(&self, weights: TensorType) -> Reading {
+        self.inner.reading(weights)
     }
 }
