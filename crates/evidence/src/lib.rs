@@ -3,6 +3,7 @@
 
 pub mod attribution;
 pub mod comparison;
+pub mod contract;
 pub mod drift;
 pub mod experiment;
 pub mod inspection;

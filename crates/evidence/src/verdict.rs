@@ -285,6 +285,8 @@ pub struct LocalSum {
     rows: std::collections::BTreeSet<usize>,
     part: Option<Part>,
     contrast: Option<Contrast>,
+    /// A gain that no element shows alone, in units of its probabilistic tolerance.
+    common_gain: Option<f64>,
 }
 
 impl LocalSum {
@@ -328,6 +330,15 @@ impl LocalSum {
         self.flips += flips;
     }
 
+    /// Notes the gain common to all elements, and its size in units of the probabilistic tolerance: beyond it, the site is
+    /// convicted even if no element is alone.
+    pub fn add_gain(&mut self, gain: Contrast, over: f64) {
+        self.common_gain = Some(self.common_gain.map_or(over, |mine| mine.max(over)));
+        if !within(over, 1.0) {
+            self.contrast = Some(gain);
+        }
+    }
+
     /// Notes what names a bug; the first stays.
     pub fn name(&mut self, part: Option<Part>, contrast: Option<Contrast>) {
         self.part = self.part.take().or(part);
@@ -356,6 +367,10 @@ impl LocalSum {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
             (mine, theirs) => mine.or(theirs),
         };
+        self.common_gain = match (self.common_gain, other.common_gain) {
+            (Some(mine), Some(theirs)) => Some(mine.max(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
         self.name(other.part, other.contrast);
     }
 
@@ -382,7 +397,8 @@ impl LocalSum {
 
     fn verdict(&self, side: &str, idle: Option<&str>) -> Verdict {
         let inconclusive = |reason: &str| Verdict::Inconclusive { reason: reason.to_owned() };
-        if let (true, Some(w)) = (self.convicted > 0, self.worst) {
+        let gain = self.common_gain.is_some_and(|over| !within(over, 1.0));
+        if let (true, Some(w)) = (self.convicted > 0 || gain, self.worst) {
             return Verdict::Unexplained {
                 finding: Box::new(Finding {
                     side: side.to_owned(),
@@ -469,6 +485,21 @@ mod tests {
         assert_eq!(of(&[]).word(), "inconclusive");
         assert_eq!(of(&[element(0, 0.0, 0.0), element(1, 0.0, 0.0)]).word(), "inconclusive");
         assert_eq!(of(&[element(0, 1.0, 1.0), element(1, f64::NAN, f64::NAN)]).word(), "inconclusive");
+    }
+
+    #[test]
+    fn a_gain_that_no_element_shows_convicts_alone() {
+        let mut sum = LocalSum::default();
+        for row in 0..4 {
+            sum.add(&element(row, 1.0 + f64::from(row as u8), 1.0 + f64::from(row as u8)), 6.0);
+        }
+        let gain = Contrast { kind: ContrastKind::Gain, size: 1e-6, z: 9.0, share: 0.3 };
+        let mut faithful = sum.clone();
+        faithful.add_gain(gain.clone(), 0.99);
+        assert_eq!(faithful.finish("a", None).verdict.word(), "explained");
+        sum.add_gain(gain.clone(), 1.01);
+        let Verdict::Unexplained { finding } = sum.finish("a", None).verdict else { panic!("not convicted") };
+        assert_eq!((finding.convicted, finding.contrast), (0, Some(gain)));
     }
 
     #[test]

@@ -86,3 +86,24 @@ fn position(residual: &[f64], own: &Declared, energy: f64) -> Option<Contrast> {
     let size = (square / own.cols as f64).sqrt();
     Some(Contrast { kind: ContrastKind::Position, size, z: z.sqrt(), share: square / energy })
 }
+
+/// The mean over groups of `group` values (one RMSNorm each) of the gain `<r, y> / ‖y‖²`, with its spread.
+///
+/// The errors of one group share the root and the sum; taken as wholly dependent, a group's gain has a spread of at most
+/// `Σ |y| s / ‖y‖²`. Those of different groups are of different data, hence independent, and their squares add.
+pub(crate) fn common_gain(value: &Tensor<f32>, own: &Declared, group: usize) -> Option<(Contrast, f64)> {
+    let (mut sum, mut squares, mut groups) = (0.0, 0.0, 0.0);
+    let spreads = own.value.chunks_exact(group).zip(own.spread.chunks_exact(group));
+    for (found, (declared, spread)) in value.data().chunks_exact(group).zip(spreads) {
+        let norm: f64 = declared.iter().map(|y| y * y).sum();
+        if !(norm > 0.0 && norm.is_finite()) {
+            continue;
+        }
+        sum += found.iter().zip(declared).map(|(v, y)| (f64::from(*v) - y) * y).sum::<f64>() / norm;
+        squares += (declared.iter().zip(spread).map(|(y, s)| y.abs() * s).sum::<f64>() / norm).powi(2);
+        groups += 1.0;
+    }
+    let (size, spread) = (sum / groups, f64::sqrt(squares) / groups);
+    let contrast = Contrast { kind: ContrastKind::Gain, size, z: size / (SIGMA * spread), share: 1.0 };
+    (groups > 0.0).then_some((contrast, spread))
+}

@@ -32,6 +32,30 @@ pub enum LabError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// A model that is not the one a contract speaks of.
+    #[error("{}: this is not the model `{name}` of the contract: {why}", file.display())]
+    WrongModel {
+        /// The file.
+        file: PathBuf,
+        /// The model's name in the contract.
+        name: String,
+        /// What differs.
+        why: String,
+    },
+    /// A name that a contract uses and nothing has; validation names its place.
+    #[error("there is no {what} `{name}`: run `twinpath contract validate`")]
+    UnknownName {
+        /// What it should name.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// No threads can be started.
+    #[error("cannot start threads: {why}")]
+    Threads {
+        /// Why.
+        why: String,
+    },
     /// A file cannot be written or read.
     #[error("{}: {source}", file.display())]
     Io {

@@ -1,6 +1,7 @@
 //! Runs models along paths, records what they compute and compares it. Nothing here prints.
 
 pub mod compare;
+pub mod contract;
 mod contrast;
 pub mod error;
 pub mod experiments;

@@ -2,6 +2,7 @@
 
 mod attribution;
 mod comparison;
+pub mod contract;
 mod falsification;
 mod html;
 mod inspection;

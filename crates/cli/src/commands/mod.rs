@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod compare;
+pub(crate) mod contract;
 mod convert;
 mod explain;
 mod falsify;
@@ -29,6 +30,7 @@ pub(crate) fn dispatch(args: &Args) -> Result<u8> {
         Command::Trace(command) => trace::run(command, &args.global),
         Command::Compare(command) => compare::run(command, &args.global),
         Command::Explain(command) => explain::run(command, &args.global),
+        Command::Contract(command) => contract::run(command, &args.global),
         Command::Falsify(command) => falsify::run(command, &args.global),
         Command::Convert(command) => convert::run(command, &args.global),
         Command::List(command) => list::run(command, &args.global),

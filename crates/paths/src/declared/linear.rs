@@ -36,7 +36,7 @@ pub fn evaluate(weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32>, readi
         for t in 0..positions {
             for j in 0..outputs {
                 let output = made[j * per_row + k * positions + t];
-                let (value, s, b) = join(output, bias.map(|b| f64::from(b[j])), roundings);
+                let (value, s, b) = join(output, bias.map(|b| f64::from(b[j])), roundings, weight.cols());
                 declared.set(t * outputs + j, value, s, b);
             }
         }
@@ -44,11 +44,13 @@ pub fn evaluate(weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32>, readi
     declared
 }
 
-fn join(output: Output, bias: Option<f64>, roundings: f64) -> (f64, f64, f64) {
+/// Value, spread and bound of an output. Each of `cols` products may be subnormal.
+fn join(output: Output, bias: Option<f64>, roundings: f64, cols: usize) -> (f64, f64, f64) {
     let value = output.value + bias.unwrap_or(0.0);
     let last = if bias.is_some() { value * value } else { 0.0 };
     let magnitude = output.magnitude + bias.map_or(0.0, f64::abs);
-    (value, spread(output.squares + last, roundings), gamma(roundings) * magnitude + roundings * UNIT * super::TINY)
+    let small = cols as f64 + roundings;
+    (value, spread(output.squares + last, small), gamma(roundings) * magnitude + small * UNIT * super::TINY)
 }
 
 /// The most roundings that a term passes through.
@@ -98,7 +100,7 @@ pub fn exact(weight: Matrix<'_>, bias: Option<&[f32]>, x: &[f32], reading: Readi
         Reading::Q8K => coded(&weight, row, &w, &read_x, 256),
         Reading::Q8x32 => coded(&weight, row, &w, &read_x, 32),
     };
-    let (_, spread, bound) = join(output, bias.map(|b| f64::from(b[row])), roundings(reading, cols));
+    let (_, spread, bound) = join(output, bias.map(|b| f64::from(b[row])), roundings(reading, cols), cols);
     (spread, bound)
 }
 
