@@ -64,7 +64,11 @@ pub(super) unsafe fn write_parts<F: Packed>(p: __m256i, block: &Block, sums: &[i
 pub(super) unsafe fn add_rows<F: Packed>(rows: &EightRows, a: &[f32; 8], sums: &mut EightSums) {
     // SAFETY: the caller's; every load and store is of an array of eight floats.
     unsafe {
-        let p = turn(rows.parts.each_ref().map(|parts| &parts.p));
+        let mut p = [_mm256_setzero_ps(); 8];
+        for r in 0..8 {
+            p[r] = _mm256_loadu_ps(rows.parts[r].p.as_ptr());
+        }
+        let p = turn(p);
         let d = _mm256_loadu_ps(rows.d.as_ptr());
         let mut acc = _mm256_loadu_ps(sums.acc.as_ptr());
         for j in 0..8 {
@@ -72,7 +76,11 @@ pub(super) unsafe fn add_rows<F: Packed>(rows: &EightRows, a: &[f32; 8], sums: &
         }
         _mm256_storeu_ps(sums.acc.as_mut_ptr(), acc);
         if F::FORM != Form::Offset {
-            let m = turn(rows.parts.each_ref().map(|parts| &parts.m));
+            let mut m = [_mm256_setzero_ps(); 8];
+            for r in 0..8 {
+                m[r] = _mm256_loadu_ps(rows.parts[r].m.as_ptr());
+            }
+            let m = turn(m);
             let dm = _mm256_loadu_ps(rows.dm.as_ptr());
             let mut accm = _mm256_loadu_ps(sums.accm.as_ptr());
             for j in 0..8 {
@@ -83,29 +91,28 @@ pub(super) unsafe fn add_rows<F: Packed>(rows: &EightRows, a: &[f32; 8], sums: &
     }
 }
 
-/// Rows to columns.
+/// Rows to columns. (Without closures: they would be compiled for the baseline, and these intrinsics with them.)
 ///
 /// # Safety
 /// AVX2.
 #[inline(always)]
-unsafe fn turn(rows: [&[f32; 8]; 8]) -> [__m256; 8] {
-    // SAFETY: the caller's; eight readable floats each.
+unsafe fn turn(v: [__m256; 8]) -> [__m256; 8] {
+    // SAFETY: the caller's.
     unsafe {
-        let v = rows.map(|row| _mm256_loadu_ps(row.as_ptr()));
         // Pairs of rows, then fours, in each half of the columns; then the halves are brought together.
-        let pair = |i: usize| (_mm256_unpacklo_ps(v[i], v[i + 1]), _mm256_unpackhi_ps(v[i], v[i + 1]));
-        let four = |i: usize| {
-            let ((a, b), (c, d)) = (pair(i), pair(i + 2));
-            [
-                _mm256_shuffle_ps::<0x44>(a, c),
-                _mm256_shuffle_ps::<0xee>(a, c),
-                _mm256_shuffle_ps::<0x44>(b, d),
-                _mm256_shuffle_ps::<0xee>(b, d),
-            ]
-        };
-        let (upper, lower) = (four(0), four(4));
-        let low = |i: usize| _mm256_permute2f128_ps::<0x20>(upper[i], lower[i]);
-        let high = |i: usize| _mm256_permute2f128_ps::<0x31>(upper[i], lower[i]);
-        [low(0), low(1), low(2), low(3), high(0), high(1), high(2), high(3)]
+        let (mut four, mut turned) = ([_mm256_setzero_ps(); 8], [_mm256_setzero_ps(); 8]);
+        for i in [0, 4] {
+            let (a, b) = (_mm256_unpacklo_ps(v[i], v[i + 1]), _mm256_unpackhi_ps(v[i], v[i + 1]));
+            let (c, d) = (_mm256_unpacklo_ps(v[i + 2], v[i + 3]), _mm256_unpackhi_ps(v[i + 2], v[i + 3]));
+            four[i] = _mm256_shuffle_ps::<0x44>(a, c);
+            four[i + 1] = _mm256_shuffle_ps::<0xee>(a, c);
+            four[i + 2] = _mm256_shuffle_ps::<0x44>(b, d);
+            four[i + 3] = _mm256_shuffle_ps::<0xee>(b, d);
+        }
+        for i in 0..4 {
+            turned[i] = _mm256_permute2f128_ps::<0x20>(four[i], four[i + 4]);
+            turned[i + 4] = _mm256_permute2f128_ps::<0x31>(four[i], four[i + 4]);
+        }
+        turned
     }
 }
