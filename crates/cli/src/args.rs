@@ -1,4 +1,5 @@
 //! What can be asked on the command line.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, reason = "doc comments here are help texts")]
 
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use clap_complete::Shell;
 /// MODEL is a .gguf or .apr file or a Hugging Face folder; MODEL@PATH runs it along a named path (`twinpath list paths`).
 /// Where a model may be left out, the bundled one is used.
 ///
-/// Exit codes: 0 done, 2 usage or input error, 3 inconclusive or incomparable.
+/// Exit codes: 0 done or upheld, 1 unexplained or refuted, 2 usage or input error, 3 inconclusive or incomparable.
 #[derive(Debug, Parser)]
 #[command(name = "twinpath", version, max_term_width = 110)]
 pub(crate) struct Args {
@@ -81,11 +82,17 @@ pub(crate) enum Command {
         twinpath explain model.gguf@standalone model.gguf@fused-q8k --interactions\n  \
         twinpath explain model.gguf@oracle model.gguf@fused-q8k --by layers --prompts prompts.txt")]
     Explain(Explain),
+    /// Run the built-in experiments: claims, each with a procedure that could refute it
+    #[command(after_help = "Examples:\n  twinpath falsify\n  twinpath falsify --published\n  \
+        twinpath falsify mechanism A5-real-weights --model model.gguf\n  twinpath falsify A1-rope --explain\n\n\
+        Exit codes: 0 upheld (or every published figure came out again), 1 refuted (or a figure differs), 2 usage or \
+        input error, 3 undecided, or nothing was upheld.")]
+    Falsify(Falsify),
     /// Convert gguf to apr and apr to gguf, quantised bytes kept bit for bit
     #[command(after_help = "Examples:\n  twinpath convert model.gguf model.apr\n  \
         twinpath convert model-q8_0.gguf model.apr --dequantize f16")]
     Convert(Convert),
-    /// What there is: paths, formats, model families, points of a layer
+    /// What there is: paths, experiments, formats, model families, points of a layer
     #[command(after_help = "Examples:\n  twinpath list paths\n  twinpath list formats --json")]
     List(List),
     /// Shell completions on standard output
@@ -198,15 +205,30 @@ pub(crate) struct Compare {
     /// Run the f64 oracle along: auto does where it is estimated to take less than a minute
     #[arg(long, value_enum, default_value_t = OracleArg::Auto)]
     pub(crate) oracle: OracleArg,
-    /// One line for each site, whatever the number of layers
+    /// One line for each site, whatever the number of layers (the same as --sites all)
     #[arg(long, conflicts_with = "layers")]
     pub(crate) full: bool,
-    /// One line for each layer
+    /// One line for each layer (the same as --sites layers)
     #[arg(long)]
     pub(crate) layers: bool,
+    /// What has a line: auto shows all sites of a small model
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = SitesArg::Auto, conflicts_with_all = ["full", "layers"])]
+    pub(crate) sites: SitesArg,
+    /// Measure the drift alone: replay nothing, judge nothing
+    #[arg(long)]
+    pub(crate) no_replay: bool,
+    /// Chance of a false alarm in the whole run
+    #[arg(long, value_name = "P", default_value_t = 1e-3, value_parser = probability)]
+    pub(crate) alpha: f64,
     /// Also print both sides' own statistics
     #[arg(long)]
     pub(crate) stats: bool,
+    /// Also rank the size of the drift among K runs of A with B's rounding errors under random signs
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(2..))]
+    pub(crate) null: Option<u16>,
+    /// Seed of those signs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
     /// Also write the comparison as one self-contained page
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
@@ -258,6 +280,23 @@ pub(crate) enum By {
     Sites,
 }
 
+/// What has a line in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SitesArg {
+    /// All sites of a model of up to 8 layers, else layers
+    Auto,
+    /// Every site
+    All,
+    /// Every layer
+    Layers,
+}
+
+/// A number between 0 and 1, both excluded.
+fn probability(text: &str) -> Result<f64, String> {
+    let p: f64 = text.parse().map_err(|_| "write a number between 0 and 1".to_owned())?;
+    if p > 0.0 && p < 1.0 { Ok(p) } else { Err("it must be above 0 and below 1".to_owned()) }
+}
+
 /// Whether the oracle runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OracleArg {
@@ -267,6 +306,27 @@ pub(crate) enum OracleArg {
     On,
     /// Never
     Off,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Falsify {
+    /// Experiments, by name or published number (`twinpath list experiments`) [default: all]
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// The model to measure on [default: the bundled one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// Compute the published figures again, bit for bit, instead
+    #[arg(long)]
+    pub(crate) published: bool,
+    /// Print what the experiments claim and how they go about it, and run nothing
+    #[arg(long, conflicts_with = "published")]
+    pub(crate) explain: bool,
+    /// Every measurement, control and note; always shown for experiments named one by one
+    #[arg(long)]
+    pub(crate) full: bool,
+    #[command(flatten)]
+    pub(crate) prompt: Prompt,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -304,6 +364,8 @@ pub(crate) struct List {
 pub(crate) enum Listed {
     /// Numeric paths
     Paths,
+    /// Claims that `twinpath falsify` tries to refute
+    Experiments,
     /// Block formats
     Formats,
     /// Model families

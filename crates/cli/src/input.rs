@@ -74,7 +74,7 @@ pub(crate) enum Opened {
 }
 
 impl Opened {
-    /// Opens MODEL[@PATH].
+    /// Opens `MODEL[@PATH]`.
     pub(crate) fn model(spec: &ModelSpec, global: &Global) -> Result<Opened> {
         if spec.model.as_os_str().is_empty() {
             bail!("`{}` names no model: write MODEL@{}", spec.label(), spec.path.name());
@@ -87,7 +87,7 @@ impl Opened {
         Opened::along(Rc::new(model), spec, global)
     }
 
-    /// Opens MODEL[@PATH] or a trace; a model file that `other` has open is not opened again.
+    /// Opens `MODEL[@PATH]` or a trace; a model file that `other` has open is not opened again.
     pub(crate) fn beside(other: &Opened, text: &str, global: &Global) -> Result<Opened> {
         if Trace::is_trace(Path::new(text)) {
             return Opened::any(text, global);
@@ -103,7 +103,7 @@ impl Opened {
         Ok(Opened::Model { label: spec.label(), model, arithmetic: Arithmetic::new(spec.path, isa(global)?) })
     }
 
-    /// Opens MODEL[@PATH] or a trace.
+    /// Opens `MODEL[@PATH]` or a trace.
     pub(crate) fn any(text: &str, global: &Global) -> Result<Opened> {
         if Trace::is_trace(Path::new(text)) {
             let trace = Box::new(Trace::open(Path::new(text))?);

@@ -4,11 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::drift::Drift;
 use crate::logits::LogitDrift;
+use crate::null::NullTest;
+use crate::profile::Profile;
 use crate::provenance::Provenance;
+use crate::split::Split;
 use crate::stats::Stats;
+use crate::verdict::{Local, Verdict};
 
 /// Version of the JSON layout.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +46,62 @@ pub struct SiteRecord {
     pub a_oracle: Option<Drift>,
     /// B against the oracle.
     pub b_oracle: Option<Drift>,
+    /// A replayed on its own inputs; absent where A is a recording or the oracle, and without replay.
+    pub a_local: Option<Local>,
+    /// B on its own.
+    pub b_local: Option<Local>,
+    /// Where the drift comes from; absent where B is not replayed or A's arithmetic is unknown.
+    pub split: Option<Split>,
+    /// What follows; absent without replay.
+    pub verdict: Option<Verdict>,
+}
+
+/// What the run as a whole allows to conclude.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The worst of the sites.
+    pub verdict: Verdict,
+    /// The first site in execution order that is unexplained.
+    pub first_unexplained: Option<String>,
+    /// Chance of a false alarm in a run of faithful paths.
+    pub alpha: f64,
+    /// Sites with each verdict, best first.
+    pub counts: Vec<(String, usize)>,
+    /// Elements judged, of both sides.
+    pub judged: u64,
+    /// Elements that should have been.
+    pub expected: u64,
+    /// Multiplications and additions of all that ran (both sides, their replays, the oracle), in forward passes of one
+    /// side.
+    pub passes: f64,
+}
+
+impl Judgement {
+    /// Judges the run by its sites. `None` if no site has a verdict.
+    pub fn of(sites: &[SiteRecord], alpha: f64, passes: f64) -> Option<Judgement> {
+        let verdicts = || sites.iter().filter_map(|s| s.verdict.as_ref());
+        let verdict = verdicts().cloned().reduce(Verdict::worse)?;
+        let mut words: Vec<(u8, String)> = verdicts().map(|v| (v.rank(), v.word().to_owned())).collect();
+        words.sort();
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for (_, word) in words {
+            match counts.last_mut() {
+                Some((last, n)) if *last == word => *n += 1,
+                _ => counts.push((word, 1)),
+            }
+        }
+        let first = sites.iter().find(|s| matches!(s.verdict, Some(Verdict::Unexplained { .. })));
+        let locals = || sites.iter().flat_map(|s| [s.a_local.as_ref(), s.b_local.as_ref()]).flatten();
+        Some(Judgement {
+            verdict,
+            first_unexplained: first.map(|s| s.site.clone()),
+            alpha,
+            counts,
+            judged: locals().map(|l| l.judged).sum(),
+            expected: locals().map(|l| l.judged + l.not_judged).sum(),
+            passes,
+        })
+    }
 }
 
 /// Two paths over the same tokens, site by site.
@@ -67,13 +127,30 @@ pub struct Comparison {
     pub a_oracle_logits: Option<LogitDrift>,
     /// B's against the oracle's.
     pub b_oracle_logits: Option<LogitDrift>,
+    /// Norms of the residual stream, token by token.
+    pub profiles: Vec<Profile>,
     /// Doubts.
     pub warnings: Vec<Warning>,
+    /// Whether arithmetic explains it; absent without replay.
+    pub judgement: Option<Judgement>,
+    /// Whether the drift is as large as rounding alone would make it; absent unless asked for.
+    pub null: Option<NullTest>,
     /// What may be concluded.
     pub outcome: Outcome,
 }
 
-/// What may be concluded from a comparison. There is no verdict on *why* the sides part.
+impl Comparison {
+    /// Exit code: that of the outcome where something could not be compared; else of the judgement, if there is one.
+    pub fn exit_code(&self) -> u8 {
+        match (&self.outcome, &self.judgement) {
+            (_, Some(j)) if matches!(j.verdict, Verdict::Unexplained { .. }) => 1,
+            (Outcome::Measured | Outcome::Identical, Some(j)) => j.verdict.exit_code(),
+            (outcome, _) => outcome.exit_code(),
+        }
+    }
+}
+
+/// What may be concluded from the drift alone: whether all was compared, and whether it is equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Outcome {
@@ -140,7 +217,7 @@ impl Outcome {
 }
 
 /// A doubt about a measurement, with what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Warning {
     /// One position only.
@@ -154,6 +231,39 @@ pub enum Warning {
     OracleSkipped {
         /// Estimated cost in seconds.
         seconds: u64,
+    },
+    /// A token's norm moved otherwise than the others': the sides may not be aligned.
+    UnevenNorms {
+        /// The site.
+        site: String,
+        /// The token position.
+        position: usize,
+        /// `‖B‖ / ‖A‖` there over the median of all positions.
+        ratio: f64,
+    },
+    /// Some activations are a thousand times the median.
+    Massive {
+        /// The site with the largest.
+        site: String,
+        /// Its token position.
+        position: usize,
+        /// Its channel.
+        channel: usize,
+        /// A's value.
+        a: f64,
+        /// B's value.
+        b: f64,
+        /// All positions with a massive activation anywhere.
+        positions: Vec<usize>,
+        /// All channels.
+        channels: Vec<usize>,
+        /// Massive in one side only.
+        one_sided: usize,
+    },
+    /// The prompt is shorter than the sliding window.
+    WindowIdle {
+        /// Keys that a row may see.
+        window: usize,
     },
     /// A doubt about a file.
     File {
@@ -182,6 +292,21 @@ impl std::fmt::Display for Warning {
                 f,
                 "the f64 oracle would take about {seconds} s and was not run: `--oracle on` runs it, a shorter prompt \
                  makes it cheaper"
+            ),
+            Warning::UnevenNorms { site, position, ratio } => write!(
+                f,
+                "at {site} the norm of position {position} is {ratio:.3} times as large in B, measured by the other \
+                 positions: check that tokens and positions are aligned before trusting a pooled number"
+            ),
+            Warning::Massive { site, position, channel, a, b, positions, channels, one_sided } => write!(
+                f,
+                "massive activations at positions {positions:?}, channels {channels:?}; the largest at {site} {position}:\
+                 {channel} ({a:.4} in A, {b:.4} in B), {one_sided} in one side only: numbers pooled over tokens or \
+                 channels are theirs; look at single positions"
+            ),
+            Warning::WindowIdle { window } => write!(
+                f,
+                "the prompt fits the sliding window of {window}, so the window is not exercised: use a longer prompt"
             ),
             Warning::File { file, doubt } => write!(f, "{file}: {doubt}"),
         }

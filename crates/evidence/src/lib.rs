@@ -4,22 +4,31 @@
 pub mod attribution;
 pub mod comparison;
 pub mod drift;
+pub mod experiment;
 pub mod inspection;
+pub mod ledger;
 pub mod logits;
 pub mod null;
+pub mod profile;
 pub mod provenance;
+pub mod published;
 pub mod scope;
+pub mod split;
 pub mod stats;
+pub mod verdict;
 
 pub use attribution::{Attribution, GroupShare, Interaction, Interval};
-pub use comparison::{Comparison, Outcome, SideInfo, SiteRecord, Warning};
+pub use comparison::{Comparison, Judgement, Outcome, SideInfo, SiteRecord, Warning};
 pub use drift::{Drift, DriftSum, Peak};
 pub use inspection::{Inspection, ModelFacts, TensorFacts, TypeCount};
 pub use logits::{Flip, LogitDrift, LogitSum};
 pub use null::{NullTest, SiteNull};
+pub use profile::{Massive, Profile};
 pub use provenance::{FileId, Provenance};
 pub use scope::{Positions, Scope, Values};
+pub use split::{Split, SplitElement, SplitSum};
 pub use stats::{Stats, StatsSum};
+pub use verdict::{Evidence, Finding, Local, LocalSum, Residual, Verdict};
 
 /// The one comparison with a bound in this project: NaN is never within.
 pub fn within(x: f64, bound: f64) -> bool {

@@ -1,23 +1,24 @@
 //! Two paths in lockstep: both sides run the same stage, their values are compared site by site, and only the drift is
 //! kept. Memory is that of one layer's activations.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rayon::prelude::*;
-use twinpath_engine::{Config, Model, Oracle, Point, Site};
+use twinpath_engine::site::POINTS;
+use twinpath_engine::{Model, Oracle};
 use twinpath_evidence::comparison::SCHEMA;
-use twinpath_evidence::{
-    Comparison, DriftSum, FileId, LogitSum, Outcome, Positions, Provenance, Scope, SiteRecord, StatsSum,
-    Values as Covered, Warning,
-};
+use twinpath_evidence::{Comparison, FileId, Judgement, Outcome, Provenance, Warning};
 
 use crate::Progress;
 use crate::error::LabError;
+use crate::judge::Replay;
+use crate::lockstep::Lockstep;
 pub use crate::party::Party;
-use crate::side::{Cells, ModelSide, Recorded, Side, stages};
+use crate::side::{ModelSide, Side, stages};
+use crate::spec::ORACLE;
 use twinpath_formats::Matrix;
 use twinpath_paths::simd::Isa;
+use twinpath_paths::{Path as ArithmeticPath, Standalone};
 
 /// Whether the f64 oracle runs along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct CompareOptions {
     pub oracle: OracleChoice,
     /// Hash the model files into the record.
     pub hash: bool,
+    /// Replay every op of every path on its own inputs and judge it, with this chance of a false alarm in the whole run.
+    pub replay: Option<f64>,
 }
 
 /// Runs both sides over `tokens` and compares every value of every layer.
@@ -73,8 +76,13 @@ pub fn compare(
     record.oracle = reference.map(|model| model.path().display().to_string());
     let oracle = Oracle;
     let mut reference = reference.map(|model| ModelSide::new(model, &oracle, tokens));
-    let (mut side_a, mut side_b) = (a.side(tokens), b.side(tokens));
-    let mut walk = Lockstep { config: a.config(), sums: BTreeMap::new(), only_in_b: Vec::new() };
+    let declared_a = declared(a);
+    let alpha = options.replay;
+    let replay_a = alpha.and_then(|alpha| replay(a, None, alpha, tokens.len()));
+    let replay_b = alpha.and_then(|alpha| replay(b, declared_a.as_deref(), alpha, tokens.len()));
+    let (mut side_a, mut side_b) = (a.side(tokens, replay_a), b.side(tokens, replay_b));
+    let recorded = [a, b].map(|party| party.model().is_none());
+    let mut walk = Lockstep::new(a.config(), recorded);
     let stages = stages(a.config().layers, tokens.len());
     for (done, stage) in stages.iter().enumerate() {
         progress(done as u64, stages.len() as u64);
@@ -84,7 +92,33 @@ pub fn compare(
     }
     progress(stages.len() as u64, stages.len() as u64);
     walk.fill(&mut record, tokens.len());
+    if let Some(alpha) = options.replay {
+        let twice = replay_b.is_some_and(|r| r.other.is_some());
+        let ran = [record.oracle.is_some(), replay_a.is_some(), replay_b.is_some(), twice];
+        let passes = 2 + ran.into_iter().filter(|ran| *ran).count();
+        record.judgement = Judgement::of(&record.sites, alpha, passes as f64);
+    }
     Ok(record)
+}
+
+/// How `party` is replayed, if it is a model along a path.
+fn replay<'m>(
+    party: &Party<'m>,
+    other: Option<&'m dyn ArithmeticPath>,
+    alpha: f64,
+    positions: usize,
+) -> Option<Replay<'m>> {
+    let own = party.path()?;
+    let inner = POINTS.len() - 3;
+    let sites = 2 * (3 + inner * party.config().layers);
+    Some(Replay { own, other, alpha, sites, positions })
+}
+
+/// What declares the arithmetic of `party`: its path; for a recording the path that made it, if it is one of ours; for the
+/// oracle one that reads activations as they are, whose declared arithmetic is the exact one.
+fn declared(party: &Party<'_>) -> Option<Box<dyn ArithmeticPath>> {
+    let name = party.info().path;
+    if name == ORACLE { Some(Box::new(Standalone::new())) } else { twinpath_paths::path(&name) }
 }
 
 fn wants_oracle(model: &Model, tokens: usize, choice: OracleChoice, warnings: &mut Vec<Warning>) -> bool {
@@ -122,6 +156,8 @@ fn blank(a: &Party<'_>, b: &Party<'_>, tokens: &[u32], options: CompareOptions) 
     if tokens.len() == 1 {
         warnings.push(Warning::SinglePosition);
     }
+    let windows = a.config().windows.iter().flatten().filter(|w| **w >= tokens.len());
+    warnings.extend(windows.max().map(|w| Warning::WindowIdle { window: *w }));
     warnings.dedup();
     Ok(Comparison {
         schema: SCHEMA,
@@ -134,7 +170,10 @@ fn blank(a: &Party<'_>, b: &Party<'_>, tokens: &[u32], options: CompareOptions) 
         logits: None,
         a_oracle_logits: None,
         b_oracle_logits: None,
+        profiles: Vec::new(),
         warnings,
+        judgement: None,
+        null: None,
         outcome: Outcome::of(&[]),
     })
 }
@@ -197,109 +236,5 @@ fn same_file(a: &Path, b: &Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
-    }
-}
-
-/// What is accumulated at one site.
-#[derive(Default)]
-struct SiteSum {
-    weights: Option<&'static str>,
-    masked: bool,
-    a: StatsSum,
-    b: StatsSum,
-    drift: DriftSum,
-    a_oracle: DriftSum,
-    b_oracle: DriftSum,
-    logits: LogitSum,
-    a_oracle_logits: LogitSum,
-    b_oracle_logits: LogitSum,
-}
-
-/// The comparison as it grows, stage by stage.
-struct Lockstep<'c> {
-    config: &'c Config,
-    sums: BTreeMap<Site, SiteSum>,
-    only_in_b: Vec<Site>,
-}
-
-impl Lockstep<'_> {
-    fn add(&mut self, a: &[Recorded], b: &[Recorded], oracle: Option<&[Recorded]>) {
-        let at = |side: &[Recorded], site| side.iter().position(|r| r.site == site);
-        let mut work: Vec<(SiteSum, &Recorded)> =
-            a.iter().map(|a| (self.sums.remove(&a.site).unwrap_or_default(), a)).collect();
-        work.par_iter_mut().for_each(|(sum, a)| {
-            let b = at(b, a.site).map(|i| &b[i]);
-            let oracle = oracle.map(|o| at(o, a.site).map(|i| &o[i]));
-            add_site(sum, self.config.heads, a, b, oracle);
-        });
-        self.sums.extend(work.into_iter().map(|(sum, a)| (a.site, sum)));
-        self.only_in_b.extend(b.iter().map(|r| r.site).filter(|site| at(a, *site).is_none()));
-    }
-
-    fn fill(self, record: &mut Comparison, tokens: usize) {
-        let oracle = record.oracle.is_some();
-        for (site, sum) in self.sums {
-            let values = if sum.masked { Covered::AdmittedKeys } else { Covered::All };
-            let scope = Scope { site: site.to_string(), positions: Positions::new(0, tokens), values };
-            record.sites.push(SiteRecord {
-                site: site.to_string(),
-                layer: site.layer,
-                point: site.point.name().to_owned(),
-                weights: sum.weights.map(str::to_owned),
-                a: sum.a.finish(scope.clone()),
-                b: sum.b.finish(scope),
-                drift: sum.drift.finish(),
-                a_oracle: oracle.then(|| sum.a_oracle.finish()),
-                b_oracle: oracle.then(|| sum.b_oracle.finish()),
-            });
-            if site.point == Point::Logits {
-                record.logits = sum.logits.finish();
-                record.a_oracle_logits = sum.a_oracle_logits.finish();
-                record.b_oracle_logits = sum.b_oracle_logits.finish();
-            }
-        }
-        let unpaired: BTreeSet<String> = self.only_in_b.iter().map(|s| format!("{s}: recorded in B only")).collect();
-        record.outcome = Outcome::of(&record.sites).and(unpaired.into_iter().collect());
-    }
-}
-
-/// `oracle` is absent where it does not run, and `Some(None)` where it has no such site.
-fn add_site(sum: &mut SiteSum, heads: usize, a: &Recorded, b: Option<&Recorded>, oracle: Option<Option<&Recorded>>) {
-    let (rows, _) = a.values.shape();
-    sum.weights = a.weights;
-    sum.masked = a.mask.is_some();
-    let (mut row_a, mut row_b, mut row_o) = (Vec::new(), Vec::new(), Vec::new());
-    for t in 0..rows {
-        let position = a.first_row + t;
-        let cells = Cells::of(a, heads, position);
-        cells.read(a, t, &mut row_a);
-        sum.a.add(&row_a);
-        let channel = |i| cells.channel(i);
-        let has_b = b.is_some_and(|b| b.values.shape() == a.values.shape());
-        if let (true, Some(b)) = (has_b, b) {
-            cells.read(b, t, &mut row_b);
-            sum.b.add(&row_b);
-            sum.drift.add(position, &row_b, &row_a, channel);
-        } else {
-            sum.drift.add_missing(row_a.len() as u64);
-        }
-        match oracle {
-            None => {}
-            Some(Some(o)) if o.values.shape() == a.values.shape() => {
-                cells.read(o, t, &mut row_o);
-                sum.a_oracle.add(position, &row_a, &row_o, channel);
-                if has_b {
-                    sum.b_oracle.add(position, &row_b, &row_o, channel);
-                }
-            }
-            Some(_) => sum.a_oracle.add_missing(row_a.len() as u64),
-        }
-        if a.site.point == Point::Logits && has_b {
-            sum.logits.add(position, &row_b, &row_a);
-            if !row_o.is_empty() {
-                sum.a_oracle_logits.add(position, &row_a, &row_o);
-                sum.b_oracle_logits.add(position, &row_b, &row_o);
-            }
-        }
     }
 }

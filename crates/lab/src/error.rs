@@ -40,6 +40,14 @@ pub enum LabError {
         /// Why.
         source: std::io::Error,
     },
+    /// The null test knows one pair of paths.
+    #[error("the null test is for A along standalone and B along fused-q8k on the same weights, not {a} and {b}")]
+    NullPair {
+        /// A's label.
+        a: String,
+        /// B's label.
+        b: String,
+    },
     /// Sampling failed.
     #[error(transparent)]
     Sampling(#[from] twinpath_engine::sampling::SamplingError),

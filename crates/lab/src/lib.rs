@@ -1,10 +1,14 @@
 //! Runs models along paths, records what they compute and compares it. Nothing here prints.
 
 pub mod compare;
+mod contrast;
 pub mod error;
+pub mod experiments;
 pub mod explain;
 pub mod generate;
 pub mod inspect;
+pub mod judge;
+mod lockstep;
 pub mod null;
 pub mod party;
 pub mod side;

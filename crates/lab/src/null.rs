@@ -11,11 +11,35 @@ use twinpath_engine::rng::SplitMix64;
 use twinpath_engine::{Model, Numerics, Op, Point, Site, Tensor};
 use twinpath_evidence::{DriftSum, NullTest};
 use twinpath_paths::simd::Isa;
-use twinpath_paths::{Standalone, fused_q8k};
+use twinpath_paths::{Standalone, fused_q8k, standalone};
 
 use crate::Progress;
+use crate::compare::different_weights;
 use crate::error::LabError;
+use crate::party::Party;
 use crate::side::{ModelSide, Recorded, Side, stages};
+
+/// [`null_test`] for the sides of a comparison.
+///
+/// # Errors
+/// As [`null_test`]; also when the sides are not `standalone` and `fused-q8k` on one set of weights.
+pub fn null_of(
+    a: &Party<'_>,
+    b: &Party<'_>,
+    tokens: &[u32],
+    replicates: usize,
+    seed: u64,
+    progress: Progress<'_>,
+) -> Result<Option<NullTest>, LabError> {
+    let pair = || LabError::NullPair { a: a.label.clone(), b: b.label.clone() };
+    let (Some(model), Some(other)) = (a.model(), b.model()) else { return Err(pair()) };
+    let paths = [a.info().path, b.info().path];
+    let one_shape = model.config().difference(other.config()).is_none();
+    if paths != [standalone::NAME, fused_q8k::NAME] || !one_shape || !different_weights(model, other).is_empty() {
+        return Err(pair());
+    }
+    null_test(model, tokens, replicates, seed, Isa::detect(), progress)
+}
 
 /// Ranks the drift of `fused-q8k` from `standalone` over `tokens` among `replicates` wild-sign replicates.
 ///

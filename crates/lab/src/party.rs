@@ -1,10 +1,10 @@
 //! What stands on one side of a comparison: a model along an arithmetic, or a recording.
 
-use std::path::Path;
-
 use twinpath_engine::{Config, Model};
 use twinpath_evidence::SideInfo;
+use twinpath_paths::Path;
 
+use crate::judge::Replay;
 use crate::side::{Arithmetic, Side};
 use crate::trace::{Trace, TraceSide};
 
@@ -74,17 +74,25 @@ impl<'m> Party<'m> {
     }
 
     /// The files it is read from.
-    pub fn files(&self) -> Vec<&'m Path> {
+    pub fn files(&self) -> Vec<&'m std::path::Path> {
         match self.source {
             Source::Model(model, _) => model.file().paths(),
             Source::Trace(trace) => vec![trace.path()],
         }
     }
 
-    /// Ready to run over `tokens`.
-    pub fn side(&self, tokens: &'m [u32]) -> Box<dyn Side + 'm> {
+    /// The path that it runs along, if it is a model along a path.
+    pub fn path(&self) -> Option<&'m dyn Path> {
         match self.source {
-            Source::Model(model, arithmetic) => arithmetic.side(model, tokens),
+            Source::Model(_, arithmetic) => arithmetic.path(),
+            Source::Trace(_) => None,
+        }
+    }
+
+    /// Ready to run over `tokens`; `replay` judges every op of a path as it is made.
+    pub fn side(&self, tokens: &'m [u32], replay: Option<Replay<'m>>) -> Box<dyn Side + 'm> {
+        match self.source {
+            Source::Model(model, arithmetic) => arithmetic.side(model, tokens, replay),
             Source::Trace(trace) => Box::new(TraceSide::new(trace)),
         }
     }

@@ -7,6 +7,7 @@ use twinpath_paths::simd::Isa;
 use twinpath_paths::{PATHS, Path};
 
 use crate::error::LabError;
+use crate::judge::{Judged, Replay};
 use crate::spec::PathName;
 
 /// A piece of a forward pass, in execution order.
@@ -70,6 +71,10 @@ pub struct Recorded {
     pub first_row: usize,
     /// The values.
     pub values: Values,
+    /// The sites whose values it was made of; empty where that is not known.
+    pub inputs: Vec<Site>,
+    /// What replay found, if it was asked for.
+    pub judged: Option<Judged>,
 }
 
 /// One side of a comparison.
@@ -86,21 +91,28 @@ pub struct ModelSide<'m, N: Numerics + ?Sized> {
     session: Session<'m, N>,
     tokens: &'m [u32],
     x: Option<Tensor<N::Elem>>,
+    replay: Option<Replay<'m>>,
 }
 
 impl<'m, N: Numerics + ?Sized> ModelSide<'m, N> {
     /// `tokens` through `model` along `numerics`.
     pub fn new(model: &'m Model, numerics: &'m N, tokens: &'m [u32]) -> Self {
-        ModelSide { session: Session::new(model, numerics), tokens, x: None }
+        ModelSide { session: Session::new(model, numerics), tokens, x: None, replay: None }
+    }
+
+    /// Replays every op as it is made.
+    pub fn replayed(self, replay: Option<Replay<'m>>) -> Self {
+        ModelSide { replay, ..self }
     }
 }
 
 impl<N: Numerics + ?Sized> Side for ModelSide<'_, N>
 where
     Values: From<Tensor<N::Elem>>,
+    N::Elem: Activation,
 {
     fn stage(&mut self, stage: &Stage) -> Result<Vec<Recorded>, LabError> {
-        let mut recorder = Recorder::default();
+        let mut recorder = Recorder { replay: self.replay, ..Recorder::default() };
         let x = match (stage, self.x.take()) {
             (Stage::Embed, _) => self.session.embed(self.tokens, &mut recorder)?,
             (Stage::Block(layer), Some(x)) => self.session.block(*layer, x, &mut recorder),
@@ -128,19 +140,65 @@ impl From<Tensor<f64>> for Values {
     }
 }
 
+/// What activations are made of, as far as replay goes: it judges paths of f32.
+pub trait Activation: Elem {
+    /// The tensor, if it is one of f32.
+    fn as_f32(tensor: &Tensor<Self>) -> Option<&Tensor<f32>>;
+}
+
+impl Activation for f32 {
+    fn as_f32(tensor: &Tensor<f32>) -> Option<&Tensor<f32>> {
+        Some(tensor)
+    }
+}
+
+impl Activation for f64 {
+    fn as_f32(_: &Tensor<f64>) -> Option<&Tensor<f32>> {
+        None
+    }
+}
+
 /// Keeps a copy of every value of a stage.
 #[derive(Default)]
-struct Recorder {
+struct Recorder<'p> {
     first_row: usize,
     recorded: Vec<Recorded>,
     mask: Option<Mask>,
+    replay: Option<Replay<'p>>,
+    /// Where the values of this stage lie, to know them again as inputs.
+    places: Vec<(usize, Site)>,
 }
 
-impl<E: Elem> Probe<E> for Recorder
+impl Recorder<'_> {
+    /// The site that made an input: one of this stage, by where it lies; else the cache, or the stage before.
+    fn source<E: Elem>(&self, site: Site, op: &Op<'_>, index: usize, input: &Tensor<E>) -> Site {
+        let place = input.data().as_ptr() as usize;
+        let made = |point: Point| self.recorded.iter().rev().map(|r| r.site).find(|s| s.point == point);
+        let cached = match (op, index) {
+            (Op::Scores { .. }, 1) => made(Point::KRope).or(made(Point::KNorm)).or(made(Point::K)),
+            (Op::Mix { .. }, 1) => made(Point::V),
+            _ => None,
+        };
+        let known = self.places.iter().find(|(at, _)| *at == place).map(|(_, site)| *site);
+        cached.or(known).unwrap_or(match (site.layer, site.point) {
+            (Some(0), _) => Site::outer(Point::Embed),
+            (Some(layer), _) => Site::block(layer - 1, Point::Output),
+            (None, _) => Site::outer(Point::FinalNorm),
+        })
+    }
+
+    fn judge<E: Activation>(&self, op: &Op<'_>, inputs: &[&Tensor<E>], value: &Tensor<E>) -> Option<Judged> {
+        let replay = self.replay?;
+        let inputs: Option<Vec<&Tensor<f32>>> = inputs.iter().map(|x| E::as_f32(x)).collect();
+        Some(replay.judge(op, &inputs?, E::as_f32(value)?, self.first_row))
+    }
+}
+
+impl<E: Activation> Probe<E> for Recorder<'_>
 where
     Values: From<Tensor<E>>,
 {
-    fn see(&mut self, site: Site, op: &Op<'_>, _: &[&Tensor<E>], value: &mut Tensor<E>) {
+    fn see(&mut self, site: Site, op: &Op<'_>, inputs: &[&Tensor<E>], value: &mut Tensor<E>) {
         let weights = match op {
             Op::Linear { weight, .. } | Op::Embed { table: weight, .. } => Some(weight.format().name()),
             _ => None,
@@ -153,8 +211,11 @@ where
             }
         }
         let mask = if site.point == Point::AttnProbs { self.mask } else { None };
-        let values = Values::from(value.clone());
-        self.recorded.push(Recorded { site, weights, mask, first_row: self.first_row, values });
+        let sources = inputs.iter().enumerate().map(|(i, x)| self.source(site, op, i, x)).collect();
+        let judged = self.judge(op, inputs, value);
+        self.places.push((value.data().as_ptr() as usize, site));
+        let (values, first_row) = (Values::from(value.clone()), self.first_row);
+        self.recorded.push(Recorded { site, weights, mask, first_row, values, inputs: sources, judged });
     }
 }
 
@@ -191,11 +252,19 @@ impl Arithmetic {
         }
     }
 
-    /// A side that runs `tokens` through `model`.
-    pub fn side<'m>(&'m self, model: &'m Model, tokens: &'m [u32]) -> Box<dyn Side + 'm> {
+    /// A side that runs `tokens` through `model`, replayed if it is a path.
+    pub fn side<'m>(&'m self, model: &'m Model, tokens: &'m [u32], replay: Option<Replay<'m>>) -> Box<dyn Side + 'm> {
         match self {
             Arithmetic::Oracle(oracle) => Box::new(ModelSide::new(model, oracle, tokens)),
-            Arithmetic::Path(path) => Box::new(ModelSide::new(model, path.as_ref(), tokens)),
+            Arithmetic::Path(path) => Box::new(ModelSide::new(model, path.as_ref(), tokens).replayed(replay)),
+        }
+    }
+
+    /// The path, if it is one.
+    pub fn path(&self) -> Option<&dyn Path> {
+        match self {
+            Arithmetic::Oracle(_) => None,
+            Arithmetic::Path(path) => Some(path.as_ref()),
         }
     }
 }

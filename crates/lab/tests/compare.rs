@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use twinpath_engine::Model;
-use twinpath_evidence::{Comparison, Outcome, Warning};
+use twinpath_evidence::{Comparison, Outcome, Verdict, Warning};
 use twinpath_formats::Verify;
 use twinpath_lab::party::Source;
 use twinpath_lab::trace::{Selection, Trace, record};
@@ -27,7 +27,7 @@ fn party<'m>(model: &'m Model, arithmetic: &'m Arithmetic) -> Party<'m> {
     Party { label: "m".into(), source: Source::Model(model, arithmetic) }
 }
 
-const OPTIONS: CompareOptions = CompareOptions { oracle: OracleChoice::On, hash: true };
+const OPTIONS: CompareOptions = CompareOptions { oracle: OracleChoice::On, hash: true, replay: Some(1e-3) };
 const TOKENS: [u32; 7] = [636, 864, 1548, 1547, 2206, 199, 257];
 
 fn run(a: &Party<'_>, b: &Party<'_>, tokens: &[u32]) -> Comparison {
@@ -51,6 +51,64 @@ fn the_published_pair_parts_by_what_8_bit_activations_cost() {
     let (near, far) = (last.a_oracle.as_ref().unwrap(), last.b_oracle.as_ref().unwrap());
     assert!(near.relative_l2.unwrap() < 1e-5 && far.relative_l2.unwrap() > 1e-3);
     assert_eq!(record.logits.unwrap().positions, 7);
+}
+
+#[test]
+fn every_site_of_the_published_pair_is_explained_at_the_level_of_f32() {
+    let (a, b) = (open("zoo/teacher-q4_k_m.apr"), open("zoo/teacher-q4_k_m.gguf"));
+    let (standalone, fused) = (along("standalone"), along("fused-q8k"));
+    let record = run(&party(&a, &standalone), &party(&b, &fused), &TOKENS);
+    let judgement = record.judgement.as_ref().unwrap();
+    assert_eq!(judgement.verdict.word(), "explained");
+    assert_eq!((judgement.alpha, judgement.first_unexplained.as_ref(), record.exit_code()), (1e-3, None, 0));
+    assert_eq!(judgement.judged, judgement.expected);
+    for s in &record.sites {
+        assert!(s.verdict.as_ref().unwrap().rank() <= 1, "{}: {:?}", s.site, s.verdict);
+        for local in [s.a_local.as_ref().unwrap(), s.b_local.as_ref().unwrap()] {
+            // A few units of f32 roundoff (6e-8): dots of 768 terms in 16 lanes, norms, products.
+            assert!(local.relative_l2.unwrap() < 5e-7, "{}: {local:?}", s.site);
+            assert!(local.calibrated <= 1.0 && local.probabilistic <= 1.0 && local.rigorous <= 1.0, "{}", s.site);
+        }
+        let split = s.split.as_ref().unwrap();
+        let (made, inherited) = (split.made_here.unwrap(), split.inherited.unwrap());
+        let (total, cosine) = (s.drift.relative_l2.unwrap(), split.cosine.unwrap_or(0.0));
+        let parts = made * made + inherited * inherited + 2.0 * cosine * made * inherited;
+        // total² is the sum of both parts and their product, but for rounding in f64 of differences of f32 size.
+        assert!((parts.sqrt() - total).abs() <= 1e-6 * total + 1e-12, "{}: {} of {total}", s.site, parts.sqrt());
+        assert!(split.unexplained.unwrap() < 5e-7, "{}: {split:?}", s.site);
+    }
+    let swiglu = record.sites.iter().find(|s| s.site == "blk.2.ffn_swiglu").unwrap().split.clone().unwrap();
+    assert_eq!(swiglu.inputs, ["blk.2.ffn_silu", "blk.2.ffn_up"]);
+    let scores = record.sites.iter().find(|s| s.site == "blk.1.attn_scores").unwrap().split.clone().unwrap();
+    assert_eq!(scores.inputs, ["blk.1.q_rope", "blk.1.k_rope"]);
+    let norm = record.sites.iter().find(|s| s.site == "blk.1.attn_norm").unwrap().split.clone().unwrap();
+    assert_eq!(norm.inputs, ["blk.0.output"]);
+}
+
+#[test]
+fn every_family_is_explained() {
+    for folder in ["llama-gqa4", "llama-linear", "llama3-rope", "mistral-window", "qwen2-window", "qwen2-yarn", "qwen3"]
+    {
+        let model = open(&format!("testdata/tiny/{folder}/model.gguf"));
+        let (standalone, fused) = (along("standalone"), along("fused-q8k"));
+        let tokens: Vec<u32> = (1..20).collect();
+        let record = run(&party(&model, &standalone), &party(&model, &fused), &tokens);
+        let verdict = &record.judgement.as_ref().unwrap().verdict;
+        assert!(matches!(verdict, Verdict::Explained { .. } | Verdict::Identical), "{folder}: {verdict:?}");
+    }
+}
+
+#[test]
+fn one_token_leaves_rope_and_mask_unexercised() {
+    let model = open("zoo/teacher-q4_k_m.gguf");
+    let (a, b) = (along("standalone"), along("fused-q8k"));
+    let record = run(&party(&model, &a), &party(&model, &b), &[5]);
+    for site in &record.sites {
+        let idle = matches!(site.point.as_str(), "q_rope" | "k_rope" | "attn_probs" | "attn_ctx");
+        let verdict = site.verdict.as_ref().unwrap();
+        assert_eq!(matches!(verdict, Verdict::NotExercised { .. }), idle, "{}: {verdict:?}", site.site);
+    }
+    assert_eq!(record.exit_code(), 3);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! `fused-q8k`: packed weights times activations coded in 8 bits, in exact integers per block.
 
 use twinpath_engine::{Numerics, Op, Site, Tensor};
-use twinpath_formats::Matrix;
+use twinpath_formats::{Matrix, TensorType};
 
 use crate::q8::{Codes, Scales};
 use crate::simd::Isa;
-use crate::{Path, f32_ops, fused, standalone};
+use crate::{Path, Reading, f32_ops, fused, standalone};
 
 /// The arithmetic of ggml's CPU path. A linear op on quantised weights codes each position's activations as Q8_K (for
 /// 256-wide blocks) or Q8_0 (for 32-wide ones) and multiplies integers:
@@ -101,5 +101,14 @@ impl Path for FusedQ8k {
 
     fn kernels(&self) -> String {
         format!("q8-{}, f32-dot16-{}", fused::kernel_name(self.isa), self.isa.name())
+    }
+
+    fn reading(&self, weights: TensorType) -> Reading {
+        use TensorType::{BF16, F16, F32, IQ4NL, IQ4XS, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+        match weights {
+            F32 | F16 | BF16 => Reading::Plain,
+            Q2K | Q3K | Q4K | Q5K | Q6K | IQ4XS => Reading::Q8K,
+            Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4NL => Reading::Q8x32,
+        }
     }
 }

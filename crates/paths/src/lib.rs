@@ -5,6 +5,8 @@
 //! portable twin.
 #![allow(unsafe_code, reason = "kernels; each block says which fact it rests on")]
 
+pub mod controls;
+pub mod declared;
 mod decode;
 pub mod f32_ops;
 mod fused;
@@ -19,11 +21,13 @@ mod test_values;
 #[cfg(test)]
 mod tests;
 
+pub use declared::{Declared, Reading};
 pub use fused_q8k::FusedQ8k;
 pub use fused_q8x32::FusedQ8x32;
 use simd::Isa;
 pub use standalone::Standalone;
 use twinpath_engine::Numerics;
+use twinpath_formats::TensorType;
 
 /// A way of doing the arithmetic on f32 activations.
 pub trait Path: Numerics<Elem = f32> + Send {
@@ -31,6 +35,8 @@ pub trait Path: Numerics<Elem = f32> + Send {
     fn describe(&self) -> &'static str;
     /// The kernels chosen, for records.
     fn kernels(&self) -> String;
+    /// How it reads the activations that meet weights of this type: with it, [`declared`] knows all that it promises.
+    fn reading(&self, weights: TensorType) -> Reading;
 }
 
 /// One line of [`PATHS`].

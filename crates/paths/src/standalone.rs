@@ -1,11 +1,11 @@
 //! `standalone`: weights decoded to f32, then plain f32 arithmetic.
 
 use twinpath_engine::{Numerics, Op, Site, Tensor};
-use twinpath_formats::Matrix;
+use twinpath_formats::{Matrix, TensorType};
 
 use crate::simd::Isa;
 use crate::simd::dot::{Lanes, Panel, accumulate, reduce};
-use crate::{Path, decode, f32_ops};
+use crate::{Path, Reading, decode, f32_ops};
 
 /// Each weight is the format's real number rounded once to f32. A linear op is the [16-lane dot](crate::simd::dot) of
 /// decoded row and activation, then the bias in f32. All else is [`f32_ops`].
@@ -74,6 +74,10 @@ impl Path for Standalone {
 
     fn kernels(&self) -> String {
         format!("f32-dot16-{}", self.isa.name())
+    }
+
+    fn reading(&self, _: TensorType) -> Reading {
+        Reading::Plain
     }
 }
 

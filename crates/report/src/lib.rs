@@ -2,12 +2,15 @@
 
 mod attribution;
 mod comparison;
+mod falsification;
 mod html;
 mod inspection;
 mod list;
 mod number;
+mod published;
 mod table;
 mod trace;
+mod verdicts;
 
 use std::io::{self, Write};
 
@@ -15,9 +18,11 @@ use serde::Serialize;
 
 pub use attribution::attribution;
 pub use comparison::{View, comparison};
+pub use falsification::falsification;
 pub use html::{HtmlError, html};
 pub use inspection::inspection;
 pub use list::{Entry, list};
+pub use published::reproduction;
 pub use trace::{TraceRow, trace};
 
 /// Any record as indented JSON with a final newline.

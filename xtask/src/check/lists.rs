@@ -20,6 +20,12 @@ struct List {
 
 /// Every such folder. A new one is a new entry.
 const LISTS: &[List] = &[
+    List {
+        folder: "crates/lab/src/experiments",
+        file: "crates/lab/src/experiments/mod.rs",
+        name: "EXPERIMENTS",
+        others: &["mod", "kit"],
+    },
     List { folder: "crates/engine/src/arch", file: "crates/engine/src/arch/mod.rs", name: "ARCHS", others: &["mod"] },
     List {
         folder: "crates/paths/src/fused",

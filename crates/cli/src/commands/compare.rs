@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use twinpath_formats::atomic::{write_atomically, write_error};
+use twinpath_lab::null::null_of;
 use twinpath_lab::{CompareOptions, OracleChoice, compare};
 use twinpath_report::View;
 
 use super::print;
-use crate::args::{Compare, Global, OracleArg};
+use crate::args::{Compare, Global, OracleArg, SitesArg};
 use crate::input::{self, BUNDLED_APR, BUNDLED_GGUF, DEFAULT_PROMPT, Opened, bundled};
 use crate::progress::Bar;
 
@@ -28,21 +29,31 @@ pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
             OracleArg::Off => OracleChoice::Off,
         },
         hash: !args.no_hash,
+        replay: (!args.no_replay).then_some(args.alpha),
     };
     let mut bar = Bar::new("comparing", global.quiet);
-    let record = compare(&a.party(), &b.party(), &tokens, options, &mut |done, total| bar.at(done, total))?;
+    let mut record = compare(&a.party(), &b.party(), &tokens, options, &mut |done, total| bar.at(done, total))?;
     drop(bar);
+    if let Some(replicates) = args.null {
+        let mut bar = Bar::new("replicating", global.quiet);
+        let progress = &mut |done, total| bar.at(done, total);
+        record.null = null_of(&a.party(), &b.party(), &tokens, usize::from(replicates), args.seed, progress)?;
+    }
     if let Some(path) = &args.html {
         let page = twinpath_report::html(&record)?;
         write_atomically(path, |out| out.write_all(page.as_bytes()).map_err(|e| write_error(path, e)))?;
     }
     let few = a.party().config().layers <= FEW_LAYERS;
-    let view = if args.full || (few && !args.layers) { View::Sites } else { View::Layers };
+    let view = match args.sites {
+        SitesArg::All => View::Sites,
+        SitesArg::Auto if args.full || (few && !args.layers) => View::Sites,
+        SitesArg::Auto | SitesArg::Layers => View::Layers,
+    };
     print(|out| match global.json {
         true => twinpath_report::json(&record, out),
         false => twinpath_report::comparison(&record, view, args.stats, out),
     })?;
-    Ok(record.outcome.exit_code())
+    Ok(record.exit_code())
 }
 
 /// The tokens asked for; where nothing was asked, those of a recording among the sides.

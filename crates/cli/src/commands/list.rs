@@ -4,6 +4,7 @@ use anyhow::Result;
 use twinpath_engine::arch::ARCHS;
 use twinpath_engine::site::POINTS;
 use twinpath_formats::quant::FORMATS;
+use twinpath_lab::experiments::EXPERIMENTS;
 use twinpath_paths::PATHS;
 use twinpath_paths::simd::Isa;
 use twinpath_report::Entry;
@@ -20,6 +21,12 @@ pub(super) fn run(args: &List, global: &Global) -> Result<u8> {
             let paths = PATHS.iter().map(|p| (p.new)(Isa::detect()));
             let described = paths.map(|p| entry(p.name(), format!("{}\nkernels here: {}", p.describe(), p.kernels())));
             [entry("oracle", oracle.to_owned())].into_iter().chain(described).collect()
+        }
+        Listed::Experiments => {
+            let line = |e: &twinpath_lab::experiments::Experiment| {
+                entry(e.id, format!("{}\npublished as {}", e.section("Claim"), e.number))
+            };
+            EXPERIMENTS.iter().map(line).collect()
         }
         Listed::Formats => {
             let size = |f: &&dyn twinpath_formats::QuantFormat| {

@@ -3,6 +3,7 @@
 mod compare;
 mod convert;
 mod explain;
+mod falsify;
 mod inspect;
 mod list;
 mod run;
@@ -28,6 +29,7 @@ pub(crate) fn dispatch(args: &Args) -> Result<u8> {
         Command::Trace(command) => trace::run(command, &args.global),
         Command::Compare(command) => compare::run(command, &args.global),
         Command::Explain(command) => explain::run(command, &args.global),
+        Command::Falsify(command) => falsify::run(command, &args.global),
         Command::Convert(command) => convert::run(command, &args.global),
         Command::List(command) => list::run(command, &args.global),
         Command::Completions { shell } => {

@@ -4,4 +4,5 @@
 mod attacks;
 mod commands;
 mod common;
+mod explain;
 mod interruptions;

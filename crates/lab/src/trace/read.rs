@@ -107,7 +107,7 @@ impl<'t> TraceSide<'t> {
         let window = site.layer.and_then(|l| self.trace.header.config.windows.get(l).copied().flatten());
         let masked = matches!(site.point, Point::AttnScores | Point::AttnProbs);
         let mask = masked.then_some(Mask { start: 0, window });
-        Ok(Recorded { site, weights: None, mask, first_row, values })
+        Ok(Recorded { site, weights: None, mask, first_row, values, inputs: Vec::new(), judged: None })
     }
 }
 

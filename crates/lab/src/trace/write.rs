@@ -67,7 +67,7 @@ pub fn record(
         positions: Positions::new(rows.start, rows.len()),
     };
     let mut body = Body::new(out, rows)?;
-    let mut side = party.side(tokens);
+    let mut side = party.side(tokens, None);
     let stages = stages(model.config().layers, tokens.len());
     for (done, stage) in stages.iter().enumerate() {
         progress(done as u64, stages.len() as u64);

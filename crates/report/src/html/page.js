@@ -26,6 +26,7 @@ const modes = [
   ["total", site => site.drift.relative_l2],
   ["made here", site => site.split?.made_here],
   ["inherited", site => site.split?.inherited],
+  ["unexplained", site => site.split?.unexplained],
   ["A against oracle", site => site.a_oracle?.relative_l2],
   ["B against oracle", site => site.b_oracle?.relative_l2],
 ].filter(([, value]) => record.sites.some(site => typeof value(site) === "number"));
@@ -41,21 +42,32 @@ function colour(x) {
 }
 
 function header() {
-  const words = { identical: "identical: every compared value is equal", measured: "measured",
-    inconclusive: "inconclusive", incomparable: "incomparable" };
-  const outcome = record.outcome;
-  const kind = record.verdict?.kind ?? outcome.kind;
+  const outcome = record.outcome, judgement = record.judgement;
   const why = outcome.reason ?? (outcome.reasons ?? []).join("; ");
+  const kind = why || !judgement ? outcome.kind : judgement.verdict.verdict;
+  const words = { identical: "Identical: every compared value is equal.",
+    explained: "Explained: every value of both sides is what its arithmetic declares, up to f32 rounding.",
+    unexplained: `Unexplained: arithmetic does not account for ${judgement?.first_unexplained}.`,
+    measured: "Measured: the drift was not judged." };
   const node = document.getElementById("outcome");
-  node.textContent = (words[kind] ?? kind) + (why ? `: ${why}` : "");
+  node.textContent = words[kind] ?? `${kind}${why ? `: ${why}` : ""}`;
   node.className = ["identical", "explained"].includes(kind) ? "good" : kind === "unexplained" ? "bad" : "";
-  pairs(document.getElementById("sides"), [
+  const rows = [
     ["A", `${record.a.label} [${record.a.kernels}]`],
     ["B", `${record.b.label} [${record.b.kernels}]`],
     ["oracle", record.oracle ? `f64 on the weights of ${record.oracle}` : "not run"],
     ["scope", `${record.tokens.length} tokens, all of them, pooled`],
-    ["sites", `${record.sites.length}`],
-  ]);
+    ["sites", String(record.sites.length)],
+  ];
+  if (judgement) {
+    rows.push(["verdicts", judgement.counts.map(([word, n]) => `${n} ${word}`).join(", ")]);
+    rows.push(["judged", `${judgement.judged} of ${judgement.expected} elements; chance of a false alarm at most ${judgement.alpha}`]);
+    rows.push(["cost", `${judgement.passes.toFixed(1)} forward passes`]);
+  }
+  if (record.null) {
+    rows.push(["size of the drift", `p = ${number(record.null.p)} among ${record.null.replicates} replicates with random rounding signs (extreme: ${record.null.extreme ?? "none"})`]);
+  }
+  pairs(document.getElementById("sides"), rows);
 }
 
 const points = [];
@@ -81,7 +93,9 @@ function map(mode) {
     const value = mode[1](site);
     const cell = make(svg, "rect", { class: "cell", x: left + column * size, y: top + points.indexOf(site.point) * size,
       width: size, height: size, fill: colour(value), tabindex: 0, "data-site": site.site });
-    make(cell, "title", {}, `${site.site}: ${number(value)}`);
+    const bad = site.verdict?.verdict === "unexplained";
+    if (bad) cell.classList.add("unexplained");
+    make(cell, "title", {}, `${site.site}: ${number(value)}${site.verdict ? `, ${site.verdict.verdict}` : ""}`);
     cell.addEventListener("click", () => choose(site, cell));
     cell.addEventListener("keydown", event => { if (event.key === "Enter") choose(site, cell); });
   }
@@ -115,8 +129,31 @@ function choose(site, cell) {
     make(tr, "td", {}, `A ${value(site.a)}`);
     make(tr, "td", {}, `B ${value(site.b)}`);
   }
-  for (const [name, side] of [["A", site.a_replay], ["B", site.b_replay]]) {
-    if (side) make(detail, "p", {}, `${name}, replayed on its own input: ${JSON.stringify(side)}`);
+  if (site.split) {
+    const split = site.split;
+    make(detail, "p", {}, `made here ${number(split.made_here)}, inherited ${number(split.inherited)} (cosine ${number(split.cosine)}, gain ${number(split.gain)}), unexplained ${number(split.unexplained)}; reads ${split.inputs.join(", ")}`);
+  }
+  for (const [name, local] of [["A", site.a_local], ["B", site.b_local]]) {
+    if (local) make(detail, "p", {}, `${name} on its own input: residual ${number(local.relative_l2)}, at most ${number(local.calibrated)} of the calibrated tolerance, ${number(local.probabilistic)} of the probabilistic, ${number(local.rigorous)} of the rigorous one; ${local.judged} elements judged, ${local.convicted} convicted`);
+  }
+  if (site.verdict) finding(detail, site.verdict);
+}
+
+// The verdict, and what names the bug if there is one.
+function finding(detail, verdict) {
+  const node = make(detail, "p", { class: verdict.verdict === "unexplained" ? "bad" : "good" }, `verdict: ${verdict.verdict.replace("_", " ")}`);
+  if (verdict.reason) node.textContent += `: ${verdict.reason}`;
+  if (!verdict.finding) return;
+  const f = verdict.finding;
+  const table = make(detail, "table");
+  const rows = [["side", f.side.toUpperCase()], ["worst element", `position ${f.position}, row ${f.row}: ${number(f.value)} where ${number(f.declared)} is declared`],
+    ["residual", `${number(f.sigmas)} standard deviations`], ["convicted", `${f.convicted} of ${f.judged} elements, in ${f.rows} rows`]];
+  if (f.part) rows.push(["names", `block ${f.part.block}, group ${f.part.group}: ${f.part.what} off by ${f.part.units}`]);
+  if (f.contrast) rows.push(["pattern", `${f.contrast.kind}, size ${number(f.contrast.size)}, z ${number(f.contrast.z)}, explains ${number(100 * f.contrast.share)} %`]);
+  for (const [name, value] of rows) {
+    const tr = make(table, "tr");
+    make(tr, "th", {}, name);
+    make(tr, "td", {}, value);
   }
 }
 

@@ -1,0 +1,123 @@
+//! The size of each token's residual stream on both sides, and what is massive in it.
+//!
+//! A statistic pooled over tokens is that of the largest ones: where a few tokens carry nearly all of the norm (Sun et al.
+//! 2024, massive activations), a ratio of pooled numbers says which tokens were pooled, not how arithmetic drifts.
+
+use serde::{Deserialize, Serialize};
+
+/// Magnitude that an activation exceeds to be massive (Sun et al. 2024).
+pub const MASSIVE: f64 = 100.0;
+/// Times the median magnitude of its row that it exceeds, too.
+pub const TIMES_MEDIAN: f64 = 1000.0;
+/// Ratio of norms, against the median ratio of the site, above which a token stands out.
+pub const UNEVEN: f64 = 2.0;
+/// Massive activations that are listed for a site; the others are counted.
+const MOST_LISTED: usize = 8;
+
+/// Norms of each token at one site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Text form of the site.
+    pub site: String,
+    /// Norm of A's row at each position.
+    pub a: Vec<f64>,
+    /// Of B's.
+    pub b: Vec<f64>,
+    /// The largest massive activations.
+    pub massive: Vec<Massive>,
+    /// All of them.
+    pub massive_count: usize,
+}
+
+/// One massive activation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Massive {
+    /// Token position.
+    pub position: usize,
+    /// Channel.
+    pub channel: usize,
+    /// A's value.
+    pub a: f64,
+    /// B's value.
+    pub b: f64,
+    /// Whether it is massive in one side only.
+    pub one_sided: bool,
+}
+
+impl Profile {
+    /// Adds one position of both sides.
+    pub fn add(&mut self, position: usize, a: &[f64], b: &[f64]) {
+        let norm = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>().sqrt();
+        self.a.push(norm(a));
+        self.b.push(norm(b));
+        let (least_a, least_b) = (threshold(a), threshold(b));
+        for (channel, (x, y)) in a.iter().zip(b).enumerate() {
+            let massive = (x.abs() > least_a, y.abs() > least_b);
+            if massive.0 || massive.1 {
+                self.massive_count += 1;
+                let one_sided = massive.0 != massive.1;
+                self.massive.push(Massive { position, channel, a: *x, b: *y, one_sided });
+            }
+        }
+        self.massive.sort_by(|p, q| q.a.abs().total_cmp(&p.a.abs()));
+        self.massive.truncate(MOST_LISTED);
+    }
+
+    /// An empty one.
+    pub fn new(site: String) -> Profile {
+        Profile { site, a: Vec::new(), b: Vec::new(), massive: Vec::new(), massive_count: 0 }
+    }
+
+    /// The position whose ratio of norms is farthest from the median one, with that relative ratio, if it stands out.
+    pub fn uneven(&self) -> Option<(usize, f64)> {
+        let ratios: Vec<f64> = self.a.iter().zip(&self.b).map(|(a, b)| b / a).collect();
+        let mut sorted: Vec<f64> = ratios.iter().copied().filter(|r| r.is_finite()).collect();
+        sorted.sort_by(f64::total_cmp);
+        let median = *sorted.get(sorted.len() / 2)?;
+        let far = |r: f64| (r / median).ln().abs();
+        let at = (0..ratios.len()).max_by(|i, j| far(ratios[*i]).total_cmp(&far(ratios[*j])))?;
+        let ratio = ratios[at] / median;
+        (ratio > UNEVEN || ratio < 1.0 / UNEVEN).then_some((at, ratio))
+    }
+}
+
+/// The magnitude above which a value of `row` is massive.
+fn threshold(row: &[f64]) -> f64 {
+    // The median is only worth finding where something is large.
+    if row.iter().all(|x| x.abs() <= MASSIVE) {
+        return MASSIVE;
+    }
+    let mut sizes: Vec<f64> = row.iter().map(|x| x.abs()).collect();
+    let middle = sizes.len() / 2;
+    let (_, median, _) = sizes.select_nth_unstable_by(middle, f64::total_cmp);
+    MASSIVE.max(TIMES_MEDIAN * *median)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn massive_activations_and_uneven_norms_are_named() {
+        let mut p = Profile::new("blk.0.output".into());
+        let mut row = vec![0.1; 64];
+        p.add(0, &row, &row);
+        p.add(1, &row, &row);
+        assert_eq!((p.massive_count, p.uneven()), (0, None));
+        let plain = row.clone();
+        row[5] = 120.0;
+        p.add(2, &row, &plain);
+        assert_eq!((p.massive_count, p.massive[0].channel, p.massive[0].one_sided), (1, 5, true));
+        let (position, ratio) = p.uneven().unwrap();
+        assert_eq!(position, 2);
+        assert!(ratio < 0.01, "{ratio}");
+    }
+
+    #[test]
+    fn large_but_not_a_thousand_times_the_median_is_not_massive() {
+        let mut p = Profile::new("embed".into());
+        let row: Vec<f64> = (0..64).map(|i| 1.0 + f64::from(i) * 10.0).collect();
+        p.add(0, &row, &row);
+        assert_eq!(p.massive_count, 0);
+    }
+}

@@ -1,0 +1,182 @@
+//! Replay: what a side recorded, against what its arithmetic declares for the same inputs.
+
+use rayon::prelude::*;
+use twinpath_engine::{Op, Tensor};
+use twinpath_evidence::verdict::{Part, lambda};
+use twinpath_evidence::{LocalSum, Residual};
+use twinpath_paths::Path;
+use twinpath_paths::declared::{Declared, Reading, blame, evaluate, linear};
+
+use crate::contrast;
+
+/// How a side is replayed.
+#[derive(Clone, Copy)]
+pub struct Replay<'p> {
+    /// Its arithmetic.
+    pub own: &'p dyn Path,
+    /// The other side's, to be applied to this side's inputs: for the split of the drift.
+    pub other: Option<&'p dyn Path>,
+    /// Chance of a false alarm in the run.
+    pub alpha: f64,
+    /// Sites of the run, both sides counted.
+    pub sites: usize,
+    /// Positions of the run.
+    pub positions: usize,
+}
+
+/// What replay found of one value.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// Residuals.
+    pub local: LocalSum,
+    /// Why the input could not have shown a fault.
+    pub idle: Option<&'static str>,
+    /// Own and other arithmetic on this side's inputs, row after row: where another was asked for.
+    pub replayed: Option<[Vec<f64>; 2]>,
+}
+
+/// Elements of one value whose tolerances are worked out rounding by rounding, the worst first.
+const MOST_EXACT: usize = 4096;
+
+impl Replay<'_> {
+    /// Judges `value`, which `op` made of `inputs`; `first_row` is the position of its first row.
+    pub fn judge(&self, op: &Op<'_>, inputs: &[&Tensor<f32>], value: &Tensor<f32>, first_row: usize) -> Judged {
+        let paths: Vec<&dyn Path> = [Some(self.own), self.other].into_iter().flatten().collect();
+        let mut made = evaluate(&paths, op, inputs).into_iter();
+        let (own, other) = (made.next(), made.next());
+        let mut own = own.unwrap_or_else(|| unreachable!("one evaluation for each path"));
+        let elements = self.positions.max(value.rows()) * value.cols();
+        // Half of the run's chance of a false alarm is for elements, half for gains.
+        let (lambda, gain_lambda) =
+            (lambda(self.alpha / 2.0, self.sites, elements), lambda(self.alpha / 2.0, self.sites, self.positions));
+        let mut local = self.judge_linear(op, inputs, value, &mut own, lambda);
+        let (sum, worst) = judge_all(value, &own, first_row, lambda);
+        local.merge(sum);
+        if let Op::Norm { weight, .. } = op
+            && let Some((gain, spread)) = contrast::common_gain(value, &own, weight.len())
+        {
+            let over = gain.size.abs() / (gain_lambda * spread);
+            local.add_gain(gain, over);
+        }
+        if let Some(worst) = worst {
+            let part = self.part(op, inputs, value, &own, worst);
+            local.name(part, contrast::of(value, &own));
+        }
+        let idle = idle(op, value.rows());
+        Judged { local, idle, replayed: other.map(|other| [own.value, other.value]) }
+    }
+
+    /// Exact tolerances for flagged elements; then, for positions with a convicted element, activations on the edge
+    /// between two codes may go the other way.
+    fn judge_linear(
+        &self,
+        op: &Op<'_>,
+        inputs: &[&Tensor<f32>],
+        value: &Tensor<f32>,
+        own: &mut Declared,
+        lambda: f64,
+    ) -> LocalSum {
+        let mut sum = LocalSum::default();
+        let (Op::Linear { weight, bias }, [x]) = (op, inputs) else { return sum };
+        let reading = self.own.reading(weight.tensor_type());
+        let mut flagged: Vec<(f64, usize)> = (0..value.data().len())
+            .into_par_iter()
+            .map(|i| (element(value, own, 0, i).calibrated(), i))
+            .filter(|(over, _)| *over > 1.0)
+            .collect();
+        flagged.sort_by(|a, b| b.0.total_cmp(&a.0));
+        flagged.truncate(MOST_EXACT);
+        let exact =
+            flagged.par_iter().map(|(_, i)| linear::exact(*weight, *bias, x.row(i / own.cols), reading, i % own.cols));
+        let exact: Vec<(f64, f64)> = exact.collect();
+        for ((_, i), (spread, bound)) in flagged.iter().zip(exact) {
+            (own.spread[*i], own.bound[*i]) = (spread, bound);
+        }
+        if reading == Reading::Plain {
+            return sum;
+        }
+        for t in 0..value.rows() {
+            let at = t * own.cols;
+            let row = |i: usize| element(value, own, 0, at + i);
+            let convicted = (0..own.cols).any(|i| LocalSum::default().add(&row(i), lambda));
+            if !convicted {
+                continue;
+            }
+            let residual: Vec<f64> = (0..own.cols).map(|i| row(i).value - row(i).declared).collect();
+            let (flips, added) = blame::flips(*weight, reading, x.row(t), &residual);
+            own.value[at..at + own.cols].iter_mut().zip(added).for_each(|(value, added)| *value += added);
+            sum.add_flips(flips.len());
+        }
+        sum
+    }
+
+    /// The part of the weights that explains the worst element's row.
+    fn part(
+        &self,
+        op: &Op<'_>,
+        inputs: &[&Tensor<f32>],
+        value: &Tensor<f32>,
+        own: &Declared,
+        worst: usize,
+    ) -> Option<Part> {
+        let (Op::Linear { weight, .. }, [x]) = (op, inputs) else { return None };
+        let row = worst % own.cols;
+        let seen = |t: usize| {
+            let e = element(value, own, 0, t * own.cols + row);
+            blame::Seen { x: x.row(t), residual: e.value - e.declared, spread: e.spread }
+        };
+        let seen: Vec<blame::Seen<'_>> = (0..value.rows()).map(seen).collect();
+        let reading = self.own.reading(weight.tensor_type());
+        let group = blame::group(*weight, reading, row, &seen)?;
+        let what = if group.minimum { "minimum" } else { "scale" }.to_owned();
+        let blame::Group { block, group, units, left, .. } = group;
+        Some(Part { block, group, what, units, left })
+    }
+}
+
+fn element(value: &Tensor<f32>, own: &Declared, first_row: usize, i: usize) -> Residual {
+    Residual {
+        position: first_row + i / own.cols,
+        row: i % own.cols,
+        value: f64::from(value.data()[i]),
+        declared: own.value[i],
+        spread: own.spread[i],
+        bound: own.bound[i],
+    }
+}
+
+/// All elements judged, and the index of the worst convicted one.
+fn judge_all(value: &Tensor<f32>, own: &Declared, first_row: usize, lambda: f64) -> (LocalSum, Option<usize>) {
+    let one_row = |t: usize| {
+        let (mut sum, mut worst) = (LocalSum::default(), None);
+        for i in t * own.cols..(t + 1) * own.cols {
+            let element = element(value, own, first_row, i);
+            if sum.add(&element, lambda) && worst.is_none_or(|(most, _)| element.calibrated() > most) {
+                worst = Some((element.calibrated(), i));
+            }
+        }
+        (sum, worst)
+    };
+    let rows: Vec<(LocalSum, Option<(f64, usize)>)> = (0..value.rows()).into_par_iter().map(one_row).collect();
+    let (mut all, mut worst) = (LocalSum::default(), None::<(f64, usize)>);
+    for (sum, mine) in rows {
+        all.merge(sum);
+        if let Some(mine) = mine
+            && worst.is_none_or(|w| mine.0 > w.0)
+        {
+            worst = Some(mine);
+        }
+    }
+    (all, worst.map(|(_, i)| i))
+}
+
+/// Why a call of `rows` positions could not have shown a fault of `op`.
+fn idle(op: &Op<'_>, rows: usize) -> Option<&'static str> {
+    match op {
+        Op::Rope { start: 0, .. } if rows == 1 => Some("position 0 alone: RoPE is the identity there"),
+        Op::Softmax { mask, .. } | Op::Mix { mask, .. } if rows == 1 && mask.keys(0).len() == 1 => {
+            Some("one key alone: its probability is 1 whatever the score, and the mask has nothing to hide")
+        }
+        _ => None,
+    }
+}

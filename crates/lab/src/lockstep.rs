@@ -1,0 +1,240 @@
+//! The records of a comparison as they grow, stage by stage.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+use twinpath_engine::{Config, Point, Site};
+use twinpath_evidence::{
+    Comparison, DriftSum, LocalSum, LogitSum, Outcome, Positions, Profile, Scope, SiteRecord, SplitElement, SplitSum,
+    StatsSum, Values as Covered, Verdict, Warning,
+};
+
+use crate::side::{Cells, Recorded};
+
+/// What is accumulated at one site.
+#[derive(Default)]
+struct SiteSum {
+    weights: Option<&'static str>,
+    masked: bool,
+    a: StatsSum,
+    b: StatsSum,
+    drift: DriftSum,
+    a_oracle: DriftSum,
+    b_oracle: DriftSum,
+    a_local: Option<LocalSum>,
+    b_local: Option<LocalSum>,
+    idle: Option<&'static str>,
+    split: SplitSum,
+    inputs: Vec<Site>,
+    profile: Option<Profile>,
+    logits: LogitSum,
+    a_oracle_logits: LogitSum,
+    b_oracle_logits: LogitSum,
+}
+
+/// The comparison as it grows, stage by stage.
+pub(crate) struct Lockstep<'c> {
+    config: &'c Config,
+    sums: BTreeMap<Site, SiteSum>,
+    only_in_b: Vec<Site>,
+    /// Whether A and B are recordings.
+    recorded: [bool; 2],
+}
+
+impl<'c> Lockstep<'c> {
+    pub(crate) fn new(config: &'c Config, recorded: [bool; 2]) -> Self {
+        Lockstep { config, sums: BTreeMap::new(), only_in_b: Vec::new(), recorded }
+    }
+
+    pub(crate) fn add(&mut self, a: &[Recorded], b: &[Recorded], oracle: Option<&[Recorded]>) {
+        let at = |side: &[Recorded], site| side.iter().position(|r| r.site == site);
+        let mut work: Vec<(SiteSum, &Recorded)> =
+            a.iter().map(|a| (self.sums.remove(&a.site).unwrap_or_default(), a)).collect();
+        work.par_iter_mut().for_each(|(sum, a)| {
+            let b = at(b, a.site).map(|i| &b[i]);
+            let oracle = oracle.map(|o| at(o, a.site).map(|i| &o[i]));
+            add_site(sum, self.config.heads, a, b, oracle);
+        });
+        self.sums.extend(work.into_iter().map(|(sum, a)| (a.site, sum)));
+        self.only_in_b.extend(b.iter().map(|r| r.site).filter(|site| at(a, *site).is_none()));
+    }
+
+    /// Completes the record.
+    pub(crate) fn fill(self, record: &mut Comparison, tokens: usize) {
+        let oracle = record.oracle.is_some();
+        let mut profiles = Vec::new();
+        for (site, sum) in self.sums {
+            if site.point == Point::Logits {
+                record.logits = sum.logits.finish();
+                record.a_oracle_logits = sum.a_oracle_logits.finish();
+                record.b_oracle_logits = sum.b_oracle_logits.finish();
+            }
+            profiles.extend(sum.profile.clone());
+            record.sites.push(site_record(site, sum, tokens, oracle, self.config.layers, self.recorded));
+        }
+        add_gains(&mut record.sites);
+        record.warnings.extend(doubts(&profiles));
+        record.profiles = profiles;
+        let unpaired: BTreeSet<String> = self.only_in_b.iter().map(|s| format!("{s}: recorded in B only")).collect();
+        record.outcome = Outcome::of(&record.sites).and(unpaired.into_iter().collect());
+    }
+}
+
+fn site_record(
+    site: Site,
+    sum: SiteSum,
+    tokens: usize,
+    oracle: bool,
+    layers: usize,
+    recorded: [bool; 2],
+) -> SiteRecord {
+    let values = if sum.masked { Covered::AdmittedKeys } else { Covered::All };
+    let scope = Scope { site: site.to_string(), positions: Positions::new(0, tokens), values };
+    let inputs = match site.point {
+        Point::FinalNorm => vec![Site::block(layers - 1, Point::Output)],
+        _ => sum.inputs,
+    };
+    let mut record = SiteRecord {
+        site: site.to_string(),
+        layer: site.layer,
+        point: site.point.name().to_owned(),
+        weights: sum.weights.map(str::to_owned),
+        a: sum.a.finish(scope.clone()),
+        b: sum.b.finish(scope),
+        drift: sum.drift.finish(),
+        a_oracle: oracle.then(|| sum.a_oracle.finish()),
+        b_oracle: oracle.then(|| sum.b_oracle.finish()),
+        a_local: sum.a_local.map(|l| l.finish("a", sum.idle)),
+        b_local: sum.b_local.map(|l| l.finish("b", sum.idle)),
+        split: sum.split.finish(inputs.iter().map(Site::to_string).collect()),
+        verdict: None,
+    };
+    record.verdict = verdict(&record, recorded);
+    record
+}
+
+/// The worst of both sides; a recording counts only where it equals a side that is judged. `None` without replay.
+fn verdict(record: &SiteRecord, recorded: [bool; 2]) -> Option<Verdict> {
+    let locals = [&record.a_local, &record.b_local].map(Option::as_ref);
+    let worst = locals.into_iter().flatten().map(|l| l.verdict.clone()).reduce(Verdict::worse)?;
+    let (identical, complete) = (record.drift.is_identical(), record.drift.is_complete());
+    let worst = match worst {
+        Verdict::Explained { .. } if identical => Verdict::Identical,
+        worst => worst,
+    };
+    let inconclusive = |reason: &str| Verdict::Inconclusive { reason: reason.to_owned() };
+    if !complete {
+        return Some(worst.worse(inconclusive("not every element was compared")));
+    }
+    if recorded.contains(&true) && !identical {
+        return Some(worst.worse(inconclusive("a recording is not replayed, and it differs")));
+    }
+    Some(worst)
+}
+
+/// Inherited drift over that of the inputs.
+fn add_gains(sites: &mut [SiteRecord]) {
+    let drifts: BTreeMap<String, Option<f64>> = sites.iter().map(|s| (s.site.clone(), s.drift.relative_l2)).collect();
+    for split in sites.iter_mut().filter_map(|s| s.split.as_mut()) {
+        let inputs: Option<Vec<f64>> = split.inputs.iter().map(|i| drifts.get(i).copied().flatten()).collect();
+        let size = inputs.map(|drifts| drifts.iter().map(|d| d * d).sum::<f64>().sqrt());
+        split.gain = size.filter(|size| *size > 0.0).zip(split.inherited).map(|(size, inherited)| inherited / size);
+    }
+}
+
+/// What the norms of the residual stream warn of.
+fn doubts(profiles: &[Profile]) -> Vec<Warning> {
+    let uneven = profiles.iter().find_map(|p| p.uneven().map(|u| (p, u)));
+    let mut warnings: Vec<Warning> = Vec::new();
+    warnings.extend(uneven.map(|(p, (position, ratio))| Warning::UnevenNorms {
+        site: p.site.clone(),
+        position,
+        ratio,
+    }));
+    let all = || profiles.iter().flat_map(|p| p.massive.iter().map(move |m| (p, m)));
+    let size = |m: &twinpath_evidence::Massive| m.a.abs().max(m.b.abs());
+    if let Some((p, m)) = all().max_by(|a, b| size(a.1).total_cmp(&size(b.1))) {
+        let positions: BTreeSet<usize> = all().map(|(_, m)| m.position).collect();
+        let channels: BTreeSet<usize> = all().map(|(_, m)| m.channel).collect();
+        warnings.push(Warning::Massive {
+            site: p.site.clone(),
+            position: m.position,
+            channel: m.channel,
+            a: m.a,
+            b: m.b,
+            positions: positions.into_iter().collect(),
+            channels: channels.into_iter().collect(),
+            one_sided: all().filter(|(_, m)| m.one_sided).count(),
+        });
+    }
+    warnings
+}
+
+/// Points of the residual stream, whose norms are kept token by token.
+const STREAM: [Point; 3] = [Point::Embed, Point::AttnResidual, Point::Output];
+
+/// Joins what was judged of other positions.
+fn join(sum: &mut Option<LocalSum>, more: Option<&LocalSum>) {
+    if let Some(more) = more {
+        sum.get_or_insert_default().merge(more.clone());
+    }
+}
+
+/// `oracle` is absent where it does not run, and `Some(None)` where it has no such site.
+fn add_site(sum: &mut SiteSum, heads: usize, a: &Recorded, b: Option<&Recorded>, oracle: Option<Option<&Recorded>>) {
+    let (rows, _) = a.values.shape();
+    sum.weights = a.weights;
+    sum.masked = a.mask.is_some();
+    let judged_b = b.and_then(|b| b.judged.as_ref());
+    join(&mut sum.a_local, a.judged.as_ref().map(|j| &j.local));
+    join(&mut sum.b_local, judged_b.map(|j| &j.local));
+    sum.idle = a.judged.as_ref().or(judged_b).and_then(|j| j.idle);
+    sum.inputs = b.filter(|b| !b.inputs.is_empty()).unwrap_or(a).inputs.clone();
+    if STREAM.contains(&a.site.point) {
+        sum.profile = Some(Profile::new(a.site.to_string()));
+    }
+    let (mut row_a, mut row_b, mut row_o) = (Vec::new(), Vec::new(), Vec::new());
+    for t in 0..rows {
+        let position = a.first_row + t;
+        let cells = Cells::of(a, heads, position);
+        cells.read(a, t, &mut row_a);
+        sum.a.add(&row_a);
+        let channel = |i| cells.channel(i);
+        let has_b = b.is_some_and(|b| b.values.shape() == a.values.shape());
+        if let (true, Some(b)) = (has_b, b) {
+            cells.read(b, t, &mut row_b);
+            sum.b.add(&row_b);
+            sum.drift.add(position, &row_b, &row_a, channel);
+            if let Some(profile) = &mut sum.profile {
+                profile.add(position, &row_a, &row_b);
+            }
+            if let Some([own, other]) = judged_b.and_then(|j| j.replayed.as_ref()) {
+                let at = t * a.values.shape().1;
+                for (i, (a, b)) in row_a.iter().zip(&row_b).enumerate() {
+                    let i = at + cells.channel(i);
+                    sum.split.add(&SplitElement { a: *a, b: *b, a_on_b: other[i], b_on_b: own[i] });
+                }
+            }
+        } else {
+            sum.drift.add_missing(row_a.len() as u64);
+        }
+        match oracle {
+            None => {}
+            Some(Some(o)) if o.values.shape() == a.values.shape() => {
+                cells.read(o, t, &mut row_o);
+                sum.a_oracle.add(position, &row_a, &row_o, channel);
+                if has_b {
+                    sum.b_oracle.add(position, &row_b, &row_o, channel);
+                }
+            }
+            Some(_) => sum.a_oracle.add_missing(row_a.len() as u64),
+        }
+        if a.site.point == Point::Logits && has_b {
+            sum.logits.add(position, &row_b, &row_a);
+            if !row_o.is_empty() {
+                sum.a_oracle_logits.add(position, &row_a, &row_o);
+                sum.b_oracle_logits.add(position, &row_b, &row_o);
+            }
+        }
+    }
+}

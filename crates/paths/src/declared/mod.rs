@@ -1,0 +1,115 @@
+//! What a path promises: each operation in its declared semantics, evaluated in f64.
+//!
+//! Nothing here is shared with the kernels that are judged by it: decoding is that of `formats`, coding of activations is
+//! written anew from its definition, sums are plain f64. Of each value it says, beside the real number that the declared
+//! arithmetic has without rounding, how far f32 roundings may carry a faithful implementation:
+//!
+//! * **spread** `= u √(Σ (g s)²)` over all roundings, where `s` is the size of what is rounded, `g` how strongly the result
+//!   depends on it, and `u = 2⁻²⁴`. One rounding moves the result by `g s δ` with `|δ| <= u`. If the `δ` are independent
+//!   with mean 0, Hoeffding's inequality gives `P(|error| > λ spread) <= 2 exp(-λ²/2)` for any operands: the
+//!   *probabilistic* tolerance. If moreover mantissas are log-uniform, `E δ² = 0.1803 u²` (uniform error within half a unit
+//!   in the last place, averaged over the mantissa), so that the standard deviation is [`SIGMA`] times the spread: the
+//!   *calibrated* tolerance.
+//! * **bound**: `γ Σ |terms|` or the operation's own first-order bound; no faithful implementation is beyond it
+//!   (Higham 2002, ch. 3).
+//!
+//! The spread of a linear op is estimated, from partial sums after every 256 columns; [`linear::exact`] gives it
+//! rounding by rounding for one output, for those whose residual asks for it.
+
+pub mod anatomy;
+pub mod blame;
+mod gemm;
+pub mod linear;
+mod ops;
+mod quantise;
+#[cfg(test)]
+mod tests;
+
+use twinpath_engine::{Op, Tensor};
+use twinpath_formats::Matrix;
+
+use crate::Path;
+
+/// Unit roundoff of f32.
+pub const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
+
+/// Standard deviation of a rounding error per unit of what is rounded, in units of [`UNIT`]: `√0.1803`.
+pub const SIGMA: f64 = 0.4246;
+
+/// The error of rounding to a subnormal, as a size: `2⁻¹⁵⁰ / u`.
+const TINY: f64 = f32::MIN_POSITIVE as f64;
+
+/// How a path reads the activations that meet weights of some format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// As they are: weights rounded once to f32, 16 partial sums by FMA, reduced by a tree of four levels.
+    Plain,
+    /// Coded as Q8_K, one scale per 256; one exact integer sum per block, then one FMA per block.
+    Q8K,
+    /// Coded as Q8_0, one scale per 32; one exact integer sum per block, then one FMA per block.
+    Q8x32,
+}
+
+/// A value in its declared semantics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Declared {
+    /// Token positions.
+    pub rows: usize,
+    /// Values per position.
+    pub cols: usize,
+    /// The values, row after row.
+    pub value: Vec<f64>,
+    /// The spread of each.
+    pub spread: Vec<f64>,
+    /// The rigorous bound of each.
+    pub bound: Vec<f64>,
+}
+
+impl Declared {
+    fn zeros(rows: usize, cols: usize) -> Declared {
+        let zeros = || vec![0.0; rows * cols];
+        Declared { rows, cols, value: zeros(), spread: zeros(), bound: zeros() }
+    }
+
+    fn set(&mut self, i: usize, value: f64, spread: f64, bound: f64) {
+        (self.value[i], self.spread[i], self.bound[i]) = (value, spread, bound);
+    }
+}
+
+/// `γ_k = k u / (1 - k u)`.
+fn gamma(roundings: f64) -> f64 {
+    roundings * UNIT / (1.0 - roundings * UNIT)
+}
+
+/// The spread of roundings whose sizes square to `squares`, each of `roundings` with an absolute error below that of a
+/// subnormal.
+fn spread(squares: f64, roundings: f64) -> f64 {
+    UNIT * (squares + roundings * TINY * TINY).sqrt()
+}
+
+/// `op` on `inputs` as each of `paths` declares it. Weights are decoded once for all of them.
+///
+/// # Panics
+/// When the inputs are not those of the op.
+pub fn evaluate(paths: &[&dyn Path], op: &Op<'_>, inputs: &[&Tensor<f32>]) -> Vec<Declared> {
+    match *op {
+        Op::Linear { weight, bias } => {
+            let readings: Vec<Reading> = paths.iter().map(|p| p.reading(weight.tensor_type())).collect();
+            let mut different = readings.clone();
+            different.sort_unstable_by_key(|r| *r as u8);
+            different.dedup();
+            let made = linear::evaluate(weight, bias, inputs[0], &different);
+            let of = |r: &Reading| different.iter().position(|d| d == r).map(|i| made[i].clone());
+            readings.iter().filter_map(of).collect()
+        }
+        _ => {
+            let one = ops::evaluate(op, inputs);
+            vec![one; paths.len()]
+        }
+    }
+}
+
+/// Whether the format's weights are rounded when they are decoded to f32: those with a minimum.
+fn rounds_when_decoded(weight: &Matrix<'_>) -> bool {
+    anatomy::has_minimum(weight.tensor_type())
+}
