@@ -108,7 +108,7 @@ impl Path for FusedQ8k {
         match weights {
             F32 | F16 | BF16 => Reading::Plain,
             Q2K | Q3K | Q4K | Q5K | Q6K | IQ4XS => Reading::Q8K,
-            Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4NL => Reading::Q8x32,
+            Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4NL => Reading::Q8_0,
         }
     }
 }

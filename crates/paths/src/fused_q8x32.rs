@@ -1,10 +1,11 @@
 //! `fused-q8x32`: packed weights times activations coded in 8 bits, with one f32 scale per 32 of them.
 
 use twinpath_engine::{Numerics, Op, Site, Tensor};
+use twinpath_formats::TensorType;
 
 use crate::q8::Scales;
 use crate::simd::Isa;
-use crate::{Path, Standalone, fused};
+use crate::{Path, Reading, Standalone, fused};
 
 /// The packed weights and integers of [`fused-q8k`](crate::fused_q8k) with finer activations: whatever the weights' block,
 /// each 32 values have a scale of their own, kept in f32. A massive value coarsens its 31 neighbours and no others.
@@ -73,13 +74,17 @@ impl Path for FusedQ8x32 {
     fn kernels(&self) -> String {
         format!("q8x32-{}, f32-dot16-{}", fused::kernel_name(self.isa), self.isa.name())
     }
+
+    fn reading(&self, weights: TensorType) -> Reading {
+        if fused::find(weights).is_some() { Reading::Q8x32 } else { Reading::Plain }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use twinpath_engine::Point;
+    use twinpath_formats::Matrix;
     use twinpath_formats::quant::FORMATS;
-    use twinpath_formats::{Matrix, TensorType};
 
     use super::*;
     use crate::FusedQ8k;
