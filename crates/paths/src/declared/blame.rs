@@ -28,7 +28,7 @@ pub fn borderline(reading: Reading, x: &[f32]) -> Vec<Flip> {
     let block = match reading {
         Reading::Plain => return Vec::new(),
         Reading::Q8K => 256,
-        Reading::Q8x32 => 32,
+        Reading::Q8_0 | Reading::Q8x32 => 32,
     };
     let mut found: Vec<(f64, Flip)> = Vec::new();
     for (b, x) in x.chunks(block).enumerate() {

@@ -58,7 +58,7 @@ fn roundings(reading: Reading, cols: usize) -> f64 {
     match reading {
         Reading::Plain => (1 + cols.div_ceil(LANES) + 4 + 1) as f64,
         Reading::Q8K => (cols.div_ceil(256) + 4) as f64,
-        Reading::Q8x32 => (cols.div_ceil(32) + 4) as f64,
+        Reading::Q8_0 | Reading::Q8x32 => (cols.div_ceil(32) + 4) as f64,
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn read(reading: Reading, x: &[f32], out: &mut [f64]) {
             return;
         }
         Reading::Q8K => CHUNK,
-        Reading::Q8x32 => 32,
+        Reading::Q8_0 | Reading::Q8x32 => 32,
     };
     for (x, out) in x.chunks(block).zip(out.chunks_mut(block)) {
         let coded = code(reading, x);
@@ -86,7 +86,11 @@ pub(super) fn read(reading: Reading, x: &[f32], out: &mut [f64]) {
 
 /// One block of activations, coded.
 pub(super) fn code(reading: Reading, x: &[f32]) -> quantise::Coded {
-    if reading == Reading::Q8x32 { quantise::q8_0(x) } else { quantise::q8_k(x) }
+    match reading {
+        Reading::Q8_0 => quantise::q8_0(x),
+        Reading::Q8x32 => quantise::q8_32(x),
+        Reading::Q8K | Reading::Plain => quantise::q8_k(x),
+    }
 }
 
 /// Spread and bound of one output, rounding by rounding in the declared order; `x` is its position's activations.
@@ -98,7 +102,7 @@ pub fn exact(weight: Matrix<'_>, bias: Option<&[f32]>, x: &[f32], reading: Readi
     let output = match reading {
         Reading::Plain => plain(&w, &read_x, rounds_when_decoded(&weight)),
         Reading::Q8K => coded(&weight, row, &w, &read_x, 256),
-        Reading::Q8x32 => coded(&weight, row, &w, &read_x, 32),
+        Reading::Q8_0 | Reading::Q8x32 => coded(&weight, row, &w, &read_x, 32),
     };
     let (_, spread, bound) = join(output, bias.map(|b| f64::from(b[row])), roundings(reading, cols), cols);
     (spread, bound)
@@ -122,19 +126,22 @@ fn plain(w: &[f64], x: &[f64], rounded: bool) -> Output {
     Output { value: lanes[0], squares, magnitude }
 }
 
-fn coded(weight: &Matrix<'_>, row: usize, w: &[f64], x: &[f64], block: usize) -> Output {
+fn coded(weight: &Matrix<'_>, row: usize, w: &[f64], x: &[f64], step: usize) -> Output {
     let format = weight.format();
     let bytes = weight.row(row).chunks_exact(format.block_bytes());
+    let block = format.block_len();
     let mut mins = vec![0.0; block / LANES];
     let (mut acc, mut accm, mut squares, mut magnitude) = (0.0, 0.0, 0.0, 0.0);
     for ((bytes, w), x) in bytes.zip(w.chunks(block)).zip(x.chunks(block)) {
         anatomy::minimums(weight.tensor_type(), bytes, &mut mins);
-        let minimum: f64 = mins.iter().zip(x.chunks(LANES)).map(|(m, x)| m * x.iter().sum::<f64>()).sum();
-        let codes = w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>() - minimum;
-        acc += codes;
-        accm += minimum;
-        squares += 2.0 * (codes * codes + minimum * minimum) + acc * acc + accm * accm;
-        magnitude += codes.abs() + minimum.abs();
+        for ((w, x), mins) in w.chunks(step).zip(x.chunks(step)).zip(mins.chunks(step / LANES)) {
+            let minimum: f64 = mins.iter().zip(x.chunks(LANES)).map(|(m, x)| m * x.iter().sum::<f64>()).sum();
+            let codes = w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>() - minimum;
+            acc += codes;
+            accm += minimum;
+            squares += 2.0 * (codes * codes + minimum * minimum) + acc * acc + accm * accm;
+            magnitude += codes.abs() + minimum.abs();
+        }
     }
     let value = acc + accm;
     Output { value, squares: squares + value * value, magnitude }
