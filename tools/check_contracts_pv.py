@@ -73,6 +73,10 @@ def main():
         if theirs == {"UNREADABLE"} and READING in ours:
             unread += 1
             verdict = "agree: neither reads it"
+        elif "TP-KIND-001" in ours and all(rule.startswith("KAIZEN-") for rule in theirs):
+            # Records of costs are a kind that our program refuses as a whole.
+            agree += 1
+            verdict = "agree: both refuse it"
         elif not theirs and not shared:
             ours_only += 1
             verdict = "ours alone"
