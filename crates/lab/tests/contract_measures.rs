@@ -1,4 +1,5 @@
 //! Claims are measured, faults turn the right ones to refuted, and evidence cannot be doctored.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
