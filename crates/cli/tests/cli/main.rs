@@ -4,5 +4,6 @@
 mod attacks;
 mod commands;
 mod common;
+mod contract;
 mod explain;
 mod interruptions;
