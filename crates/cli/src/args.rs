@@ -77,13 +77,13 @@ pub(crate) enum Command {
         twinpath compare model.gguf@standalone model.gguf@oracle --prompt-file p.txt --json > drift.json\n  \
         twinpath compare model.gguf@standalone recorded.safetensors --tokens 1,2,3")]
     Compare(Compare),
-    /// Claims about numbers that a machine re-measures
-    Contract(crate::commands::contract::Args),
     /// Who contributes how much to the output difference, in shares that sum to the total
     #[command(after_help = "Examples:\n  twinpath explain\n  \
         twinpath explain model.gguf@standalone model.gguf@fused-q8k --interactions\n  \
         twinpath explain model.gguf@oracle model.gguf@fused-q8k --by layers --prompts prompts.txt")]
     Explain(Explain),
+    /// Claims about numbers that a machine re-measures
+    Contract(crate::commands::contract::Args),
     /// Run the built-in experiments: claims, each with a procedure that could refute it
     #[command(after_help = "Examples:\n  twinpath falsify\n  twinpath falsify --published\n  \
         twinpath falsify mechanism A5-real-weights --model model.gguf\n  twinpath falsify A1-rope --explain\n\n\

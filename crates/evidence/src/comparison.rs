@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::drift::Drift;
+use crate::local::Local;
 use crate::logits::LogitDrift;
 use crate::null::NullTest;
 use crate::profile::Profile;
 use crate::provenance::Provenance;
 use crate::split::Split;
 use crate::stats::Stats;
-use crate::verdict::{Local, Verdict};
+use crate::verdict::Verdict;
 
 /// Version of the JSON layout.
 pub const SCHEMA: u32 = 2;

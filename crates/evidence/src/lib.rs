@@ -8,6 +8,7 @@ pub mod drift;
 pub mod experiment;
 pub mod inspection;
 pub mod ledger;
+pub mod local;
 pub mod logits;
 pub mod null;
 pub mod profile;
@@ -22,6 +23,7 @@ pub use attribution::{Attribution, GroupShare, Interaction, Interval};
 pub use comparison::{Comparison, Judgement, Outcome, SideInfo, SiteRecord, Warning};
 pub use drift::{Drift, DriftSum, Peak};
 pub use inspection::{Inspection, ModelFacts, TensorFacts, TypeCount};
+pub use local::{Local, LocalSum, Residual};
 pub use logits::{Flip, LogitDrift, LogitSum};
 pub use null::{NullTest, SiteNull};
 pub use profile::{Massive, Profile};
@@ -29,7 +31,7 @@ pub use provenance::{FileId, Provenance};
 pub use scope::{Positions, Scope, Values};
 pub use split::{Split, SplitElement, SplitSum};
 pub use stats::{Stats, StatsSum};
-pub use verdict::{Evidence, Finding, Local, LocalSum, Residual, Verdict};
+pub use verdict::{Evidence, Finding, Verdict};
 
 /// The one comparison with a bound in this project: NaN is never within.
 pub fn within(x: f64, bound: f64) -> bool {

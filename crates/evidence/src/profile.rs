@@ -77,7 +77,7 @@ impl Profile {
         let far = |r: f64| (r / median).ln().abs();
         let at = (0..ratios.len()).max_by(|i, j| far(ratios[*i]).total_cmp(&far(ratios[*j])))?;
         let ratio = ratios[at] / median;
-        (ratio > UNEVEN || ratio < 1.0 / UNEVEN).then_some((at, ratio))
+        (!(1.0 / UNEVEN..=UNEVEN).contains(&ratio)).then_some((at, ratio))
     }
 }
 

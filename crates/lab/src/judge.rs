@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use twinpath_engine::{Op, Tensor};
 use twinpath_evidence::verdict::{Part, lambda};
 use twinpath_evidence::{LocalSum, Residual};
+use twinpath_formats::Matrix;
 use twinpath_paths::Path;
 use twinpath_paths::declared::{Declared, Reading, blame, evaluate, linear};
 
@@ -96,18 +97,39 @@ impl Replay<'_> {
             return sum;
         }
         for t in 0..value.rows() {
-            let at = t * own.cols;
-            let row = |i: usize| element(value, own, 0, at + i);
-            let convicted = (0..own.cols).any(|i| LocalSum::default().add(&row(i), lambda));
-            if !convicted {
-                continue;
-            }
-            let residual: Vec<f64> = (0..own.cols).map(|i| row(i).value - row(i).declared).collect();
-            let (flips, added) = blame::flips(*weight, reading, x.row(t), &residual);
-            own.value[at..at + own.cols].iter_mut().zip(added).for_each(|(value, added)| *value += added);
-            sum.add_flips(flips.len());
+            sum.add_flips(self.flip(*weight, x.row(t), value, own, t, lambda));
         }
         sum
+    }
+
+    /// Lets activations of position `t` go the other way, if fewer elements are convicted then; how many went.
+    fn flip(
+        &self,
+        weight: Matrix<'_>,
+        x: &[f32],
+        value: &Tensor<f32>,
+        own: &mut Declared,
+        t: usize,
+        lambda: f64,
+    ) -> usize {
+        let at = t * own.cols;
+        let convicted = |own: &Declared| {
+            let of = |i: usize| LocalSum::default().add(&element(value, own, 0, at + i), lambda);
+            (0..own.cols).filter(|i| of(*i)).count()
+        };
+        let before = convicted(own);
+        if before == 0 {
+            return 0;
+        }
+        let residual: Vec<f64> = (at..at + own.cols).map(|i| f64::from(value.data()[i]) - own.value[i]).collect();
+        let (flips, added) = blame::flips(weight, self.own.reading(weight.tensor_type()), x, &residual);
+        let kept = own.value[at..at + own.cols].to_vec();
+        own.value[at..at + own.cols].iter_mut().zip(added).for_each(|(value, added)| *value += added);
+        if convicted(own) < before {
+            return flips.len();
+        }
+        own.value[at..at + own.cols].copy_from_slice(&kept);
+        0
     }
 
     /// The part of the weights that explains the worst element's row.

@@ -18,8 +18,8 @@ fn all() -> Vec<&'static Experiment> {
 }
 
 fn run(model: &str, tokens: &[u32], isa: Isa) -> Falsification {
-    let model = Model::open(&repo(model), Verify::All).unwrap();
-    falsify(&all(), &Subject { model: &model, tokens, isa }, &|_, _| ()).unwrap()
+    let model = Model::open(&repo(model), Verify::All).expect("the model is in the repository");
+    falsify(&all(), &Subject { model: &model, tokens, isa }, &|_, _| ()).expect("the tokens fit the model")
 }
 
 fn prompt() -> Vec<u32> {

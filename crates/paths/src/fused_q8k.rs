@@ -3,7 +3,7 @@
 use twinpath_engine::{Numerics, Op, Site, Tensor};
 use twinpath_formats::{Matrix, TensorType};
 
-use crate::q8::Codes;
+use crate::q8::{Codes, Scales};
 use crate::simd::Isa;
 use crate::{Path, Reading, f32_ops, fused, standalone};
 
@@ -43,7 +43,7 @@ impl FusedQ8k {
 /// the path does not code the input (plain float weights).
 pub fn rounding_error(weight: Matrix<'_>, x: &Tensor<f32>) -> Option<Tensor<f32>> {
     let shape = fused::find(weight.tensor_type())?.shape;
-    let codes = Codes::new(shape, x.rows(), x.data());
+    let codes = Codes::new(shape, Scales::Ggml, x.rows(), x.data());
     let mut error = x.clone();
     for t in 0..x.rows() {
         for (b, block) in error.row_mut(t).chunks_exact_mut(shape.block).enumerate() {
@@ -74,7 +74,7 @@ impl Numerics for FusedQ8k {
         let isa = self.isa;
         match *op {
             Op::Embed { table, tokens } => standalone::embed(isa, table, tokens),
-            Op::Linear { weight, bias } => linear(isa, weight, bias, inputs[0]),
+            Op::Linear { weight, bias } => fused::linear(Scales::Ggml, isa, weight, bias, inputs[0]),
             Op::Norm { weight, eps } => f32_ops::norm(isa, inputs[0], weight, eps),
             Op::Rope { rope, heads, start } => f32_ops::rope(inputs[0], rope, heads, start),
             Op::Scores { heads, kv_heads, scale } => f32_ops::scores(isa, inputs[0], inputs[1], heads, kv_heads, scale),
@@ -108,20 +108,7 @@ impl Path for FusedQ8k {
         match weights {
             F32 | F16 | BF16 => Reading::Plain,
             Q2K | Q3K | Q4K | Q5K | Q6K | IQ4XS => Reading::Q8K,
-            Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4NL => Reading::Q8x32,
+            Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4NL => Reading::Q8_0,
         }
     }
-}
-
-/// `x Wᵀ + b`: `x [T, in]`, `weight [out, in]`, `bias [out]`, result `[T, out]`.
-///
-/// # Panics
-/// When `x` is not as wide as the weight, or the bias not as long as its rows.
-fn linear(isa: Isa, weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32>) -> Tensor<f32> {
-    let Some(entry) = fused::find(weight.tensor_type()) else {
-        return standalone::linear(isa, weight, bias, x);
-    };
-    assert_eq!(x.cols(), weight.cols(), "a linear op needs inputs as wide as its weight");
-    assert!(bias.is_none_or(|b| b.len() == weight.rows()), "a linear op needs one bias per row");
-    Tensor::new(x.rows(), weight.rows(), entry.linear(isa, weight, bias, x.rows(), x.data()))
 }

@@ -11,6 +11,7 @@ mod decode;
 pub mod f32_ops;
 mod fused;
 pub mod fused_q8k;
+pub mod fused_q8x32;
 pub mod math;
 mod q8;
 pub mod simd;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use declared::{Declared, Reading};
 pub use fused_q8k::FusedQ8k;
+pub use fused_q8x32::FusedQ8x32;
 use simd::Isa;
 pub use standalone::Standalone;
 use twinpath_engine::Numerics;
@@ -49,6 +51,7 @@ pub struct PathEntry {
 pub const PATHS: &[PathEntry] = &[
     PathEntry { name: standalone::NAME, new: |isa| Box::new(Standalone::with_isa(isa)) },
     PathEntry { name: fused_q8k::NAME, new: |isa| Box::new(FusedQ8k::with_isa(isa)) },
+    PathEntry { name: fused_q8x32::NAME, new: |isa| Box::new(FusedQ8x32::with_isa(isa)) },
 ];
 
 /// The path with this name, on the widest instruction set of this processor.

@@ -6,4 +6,5 @@ mod commands;
 mod common;
 mod contract;
 mod explain;
+mod falsify;
 mod interruptions;

@@ -18,10 +18,13 @@ pub struct Fault {
     how: How,
 }
 
+/// Evaluates an op wrongly; `None` leaves it to the right arithmetic.
+type FaultyOp = fn(&Planted, Site, &Op<'_>, &[&Tensor<f32>]) -> Option<Tensor<f32>>;
+
 /// Where a fault acts.
 enum How {
     /// In the arithmetic: the faulty value, or none where the op is not affected.
-    Op(fn(&Planted, Site, &Op<'_>, &[&Tensor<f32>]) -> Option<Tensor<f32>>),
+    Op(FaultyOp),
     /// In the record of a comparison.
     Record(fn(&mut Comparison)),
     /// In stored bytes.

@@ -118,10 +118,14 @@ fn sound(bench: &Bench<'_>) -> Findings {
             bounded,
         ),
     ];
-    if let Err(needs) = teacher::first_block(Some(bench.model), 3) {
-        let name = "ratio over equal positions on the published model";
-        checks.push(Check::new(name, Band::between(0.5, 2.0), "the published acceptance", Measured::Skipped { needs }));
-    }
+    let own = bench.runs.as_ref().and_then(|runs| Some((runs.a.get(&site)?, runs.b.get(&site)?)));
+    let ratio_here = own.map(|(a, b)| Interval::exact(stats::deviation(a.data()) / stats::deviation(b.data())));
+    let measured = match teacher::first_block(Some(bench.model), 3) {
+        Ok(_) => ratio_here.into(),
+        Err(needs) => Measured::Skipped { needs },
+    };
+    let name = "ratio over equal positions on the published model";
+    checks.push(Check::new(name, Band::between(0.5, 2.0), "the published acceptance", measured));
     Findings {
         checks,
         controls: vec![Check::new(

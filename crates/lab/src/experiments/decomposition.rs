@@ -83,12 +83,12 @@ fn product() -> Product {
 fn published(_: Option<&Model>) -> PublishedRecord {
     let product = product();
     let value = product.factors.iter().fold(1.0f32, |p, f| p * f.value as f32);
-    let rule = Rule::new("factors that do not compose", &[(0.0, "REFUSED")], "product");
+    let rule = Rule::new("distance of the product from 1715 %", &[(0.5, "NOT WITHIN ROUNDING")], "within rounding");
     PublishedRecord {
         id: EXPERIMENT.id.to_owned(),
         number: EXPERIMENT.number.to_owned(),
         title: "1715 %, decomposed to within rounding".to_owned(),
-        rule_says: Some(rule.says(product.refusals.len() as f64).to_owned()),
+        rule_says: Some(rule.says(f64::from((value - 1715.0).abs())).to_owned()),
         rule,
         rows: vec![Row::digits("0.077 % x 5.70 x 50 x 5.56 x 14", "1708 %", value, |x| format!("{x:.0} %"))],
         notes: product.refusals,

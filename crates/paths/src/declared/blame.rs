@@ -28,7 +28,7 @@ pub fn borderline(reading: Reading, x: &[f32]) -> Vec<Flip> {
     let block = match reading {
         Reading::Plain => return Vec::new(),
         Reading::Q8K => 256,
-        Reading::Q8x32 => 32,
+        Reading::Q8_0 | Reading::Q8x32 => 32,
     };
     let mut found: Vec<(f64, Flip)> = Vec::new();
     for (b, x) in x.chunks(block).enumerate() {
@@ -64,11 +64,26 @@ pub fn flips(weight: Matrix<'_>, reading: Reading, x: &[f32], residual: &[f64]) 
             out.iter_mut().zip(&candidates).for_each(|(out, flip)| *out = flip.step * w[flip.column]);
         },
     );
-    let taken: Vec<bool> = least_squares(&columns, residual, k).iter().map(|c| (c - 1.0).abs() < 0.5).collect();
+    let taken = robust(&columns, residual, k);
     let add = |row: &[f64]| row.iter().zip(&taken).filter(|(_, taken)| **taken).map(|(c, _)| c).sum();
     let added = columns.chunks_exact(k).map(add).collect();
     let chosen = candidates.into_iter().zip(taken).filter(|(_, taken)| *taken).map(|(flip, _)| flip).collect();
     (chosen, added)
+}
+
+/// Which coefficients are 1, by least squares; then again without the tenth of the rows that fit worst, so that a row that
+/// is wrong for another reason has no say.
+fn robust(columns: &[f64], residual: &[f64], k: usize) -> Vec<bool> {
+    let first = least_squares(columns, residual, k);
+    let fitted = |row: &[f64]| row.iter().zip(&first).map(|(x, c)| x * c).sum::<f64>();
+    let mut misfit: Vec<(f64, usize)> =
+        columns.chunks_exact(k).zip(residual).map(|(row, y)| (y - fitted(row)).abs()).zip(0..).collect();
+    misfit.sort_by(|a, b| a.0.total_cmp(&b.0));
+    misfit.truncate((residual.len() - residual.len() / 10).max(k.min(residual.len())));
+    let kept = || misfit.iter().map(|(_, row)| *row);
+    let rows: Vec<f64> = kept().flat_map(|row| columns[row * k..(row + 1) * k].iter().copied()).collect();
+    let values: Vec<f64> = kept().map(|row| residual[row]).collect();
+    least_squares(&rows, &values, k).iter().map(|c| (c - 1.0).abs() < 0.5).collect()
 }
 
 /// `min ‖A c − y‖` for row-major `A` of `k` columns, by the normal equations; columns that depend on others get 0.
@@ -90,10 +105,9 @@ fn least_squares(a: &[f64], y: &[f64], k: usize) -> Vec<f64> {
         }
         solved[p] = true;
         let pivot = m[p].clone();
-        for (i, row) in m.iter_mut().enumerate().filter(|(i, _)| *i != p) {
+        for (_, row) in m.iter_mut().enumerate().filter(|(i, _)| *i != p) {
             let factor = row[p] / pivot[p];
             row.iter_mut().zip(&pivot).for_each(|(x, p)| *x -= factor * p);
-            debug_assert!(i < k);
         }
     }
     (0..k).map(|i| if solved[i] { m[i][k] / m[i][i] } else { 0.0 }).collect()

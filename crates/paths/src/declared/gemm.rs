@@ -155,7 +155,7 @@ fn tile<const P: usize>(row: &Row, operand: &Operand, t: usize, out: &mut [Outpu
             let norm = row.norms[chunk] * operand.norms[(t + p) * row.norms.len() + chunk];
             match operand.reading {
                 Reading::Plain => state[p].plain(&sums[p], (to - from) as f64, norm),
-                Reading::Q8K | Reading::Q8x32 => {
+                Reading::Q8K | Reading::Q8_0 | Reading::Q8x32 => {
                     let group_sums = &operand.sums[(t + p) * w.len()..];
                     let mins = if row.mins.is_empty() { &[][..] } else { &row.mins[from..to] };
                     let minimum: f64 = mins.iter().zip(&group_sums[from..]).map(|(m, x)| m * x).sum();

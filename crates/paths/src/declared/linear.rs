@@ -36,7 +36,7 @@ pub fn evaluate(weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32>, readi
         for t in 0..positions {
             for j in 0..outputs {
                 let output = made[j * per_row + k * positions + t];
-                let (value, s, b) = join(output, bias.map(|b| f64::from(b[j])), roundings);
+                let (value, s, b) = join(output, bias.map(|b| f64::from(b[j])), roundings, weight.cols());
                 declared.set(t * outputs + j, value, s, b);
             }
         }
@@ -44,11 +44,13 @@ pub fn evaluate(weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32>, readi
     declared
 }
 
-fn join(output: Output, bias: Option<f64>, roundings: f64) -> (f64, f64, f64) {
+/// Value, spread and bound of an output. Each of `cols` products may be subnormal.
+fn join(output: Output, bias: Option<f64>, roundings: f64, cols: usize) -> (f64, f64, f64) {
     let value = output.value + bias.unwrap_or(0.0);
     let last = if bias.is_some() { value * value } else { 0.0 };
     let magnitude = output.magnitude + bias.map_or(0.0, f64::abs);
-    (value, spread(output.squares + last, roundings), gamma(roundings) * magnitude + roundings * UNIT * super::TINY)
+    let small = cols as f64 + roundings;
+    (value, spread(output.squares + last, small), gamma(roundings) * magnitude + small * UNIT * super::TINY)
 }
 
 /// The most roundings that a term passes through.
@@ -56,7 +58,7 @@ fn roundings(reading: Reading, cols: usize) -> f64 {
     match reading {
         Reading::Plain => (1 + cols.div_ceil(LANES) + 4 + 1) as f64,
         Reading::Q8K => (cols.div_ceil(256) + 4) as f64,
-        Reading::Q8x32 => (cols.div_ceil(32) + 4) as f64,
+        Reading::Q8_0 | Reading::Q8x32 => (cols.div_ceil(32) + 4) as f64,
     }
 }
 
@@ -72,7 +74,7 @@ pub(super) fn read(reading: Reading, x: &[f32], out: &mut [f64]) {
             return;
         }
         Reading::Q8K => CHUNK,
-        Reading::Q8x32 => 32,
+        Reading::Q8_0 | Reading::Q8x32 => 32,
     };
     for (x, out) in x.chunks(block).zip(out.chunks_mut(block)) {
         let coded = code(reading, x);
@@ -84,7 +86,11 @@ pub(super) fn read(reading: Reading, x: &[f32], out: &mut [f64]) {
 
 /// One block of activations, coded.
 pub(super) fn code(reading: Reading, x: &[f32]) -> quantise::Coded {
-    if reading == Reading::Q8x32 { quantise::q8_0(x) } else { quantise::q8_k(x) }
+    match reading {
+        Reading::Q8_0 => quantise::q8_0(x),
+        Reading::Q8x32 => quantise::q8_32(x),
+        Reading::Q8K | Reading::Plain => quantise::q8_k(x),
+    }
 }
 
 /// Spread and bound of one output, rounding by rounding in the declared order; `x` is its position's activations.
@@ -96,9 +102,9 @@ pub fn exact(weight: Matrix<'_>, bias: Option<&[f32]>, x: &[f32], reading: Readi
     let output = match reading {
         Reading::Plain => plain(&w, &read_x, rounds_when_decoded(&weight)),
         Reading::Q8K => coded(&weight, row, &w, &read_x, 256),
-        Reading::Q8x32 => coded(&weight, row, &w, &read_x, 32),
+        Reading::Q8_0 | Reading::Q8x32 => coded(&weight, row, &w, &read_x, 32),
     };
-    let (_, spread, bound) = join(output, bias.map(|b| f64::from(b[row])), roundings(reading, cols));
+    let (_, spread, bound) = join(output, bias.map(|b| f64::from(b[row])), roundings(reading, cols), cols);
     (spread, bound)
 }
 
@@ -120,19 +126,22 @@ fn plain(w: &[f64], x: &[f64], rounded: bool) -> Output {
     Output { value: lanes[0], squares, magnitude }
 }
 
-fn coded(weight: &Matrix<'_>, row: usize, w: &[f64], x: &[f64], block: usize) -> Output {
+fn coded(weight: &Matrix<'_>, row: usize, w: &[f64], x: &[f64], step: usize) -> Output {
     let format = weight.format();
     let bytes = weight.row(row).chunks_exact(format.block_bytes());
+    let block = format.block_len();
     let mut mins = vec![0.0; block / LANES];
     let (mut acc, mut accm, mut squares, mut magnitude) = (0.0, 0.0, 0.0, 0.0);
     for ((bytes, w), x) in bytes.zip(w.chunks(block)).zip(x.chunks(block)) {
         anatomy::minimums(weight.tensor_type(), bytes, &mut mins);
-        let minimum: f64 = mins.iter().zip(x.chunks(LANES)).map(|(m, x)| m * x.iter().sum::<f64>()).sum();
-        let codes = w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>() - minimum;
-        acc += codes;
-        accm += minimum;
-        squares += 2.0 * (codes * codes + minimum * minimum) + acc * acc + accm * accm;
-        magnitude += codes.abs() + minimum.abs();
+        for ((w, x), mins) in w.chunks(step).zip(x.chunks(step)).zip(mins.chunks(step / LANES)) {
+            let minimum: f64 = mins.iter().zip(x.chunks(LANES)).map(|(m, x)| m * x.iter().sum::<f64>()).sum();
+            let codes = w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>() - minimum;
+            acc += codes;
+            accm += minimum;
+            squares += 2.0 * (codes * codes + minimum * minimum) + acc * acc + accm * accm;
+            magnitude += codes.abs() + minimum.abs();
+        }
     }
     let value = acc + accm;
     Output { value, squares: squares + value * value, magnitude }

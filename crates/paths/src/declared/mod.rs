@@ -47,6 +47,8 @@ pub enum Reading {
     /// Coded as Q8_K, one scale per 256; one exact integer sum per block, then one FMA per block.
     Q8K,
     /// Coded as Q8_0, one scale per 32; one exact integer sum per block, then one FMA per block.
+    Q8_0,
+    /// Coded as Q8_0 with the scale left in f32; one exact integer sum per 32 values, then one FMA per 32.
     Q8x32,
 }
 

@@ -25,8 +25,14 @@ pub(super) fn q8_k(x: &[f32]) -> Coded {
 
 /// Q8_0: `s = max |x| / 127`, `q = rint(x (1 / s))`, `d = s` rounded to f16.
 pub(super) fn q8_0(x: &[f32]) -> Coded {
+    let coded = q8_32(x);
+    Coded { d: half::f16::from_f32(coded.d).to_f32(), ..coded }
+}
+
+/// `d = max |x| / 127`, `q = rint(x (1 / d))`.
+pub(super) fn q8_32(x: &[f32]) -> Coded {
     let scale = x.iter().fold(0.0f32, |m, v| m.max(v.abs())) / 127.0;
-    code(x, 1.0 / scale, |v| v, half::f16::from_f32(scale).to_f32())
+    code(x, 1.0 / scale, |v| v, scale)
 }
 
 fn code(x: &[f32], inverse: f32, clip: impl Fn(f32) -> f32, d: f32) -> Coded {

@@ -2,10 +2,10 @@ use twinpath_engine::{Mask, Numerics, Op, Pairing, Point, Rope, Site, Tensor};
 use twinpath_formats::Matrix;
 use twinpath_formats::quant::FORMATS;
 
-use super::{Declared, Reading, SIGMA, anatomy, evaluate, linear};
+use super::{Declared, SIGMA, anatomy, evaluate, linear};
 use crate::simd::Isa;
 use crate::test_values::{Random, blocks};
-use crate::{FusedQ8k, PATHS, Path, Standalone};
+use crate::{FusedQ8k, FusedQ8x32, PATHS, Path, Standalone};
 
 /// Eight standard deviations, as a multiple of the spread.
 const FLAG: f64 = 8.0 * SIGMA;
@@ -97,7 +97,8 @@ fn the_spread_estimated_from_chunks_is_near_the_exact_one() {
         let bytes = blocks(f.tensor_type(), rows * (cols / f.block_len()), &mut random);
         let weight = Matrix::new(f.tensor_type(), rows, cols, &bytes).unwrap();
         let x = random.tensor(1, cols);
-        for reading in [Reading::Plain, FusedQ8k::new().reading(f.tensor_type())] {
+        let paths: [&dyn Path; 3] = [&Standalone::new(), &FusedQ8k::new(), &FusedQ8x32::new()];
+        for reading in paths.map(|path| path.reading(f.tensor_type())) {
             let made = &linear::evaluate(weight, None, &x, &[reading])[0];
             for row in 0..rows {
                 let (spread, bound) = linear::exact(weight, None, x.row(0), reading, row);
@@ -125,7 +126,7 @@ fn every_other_op_keeps_its_promise() {
     wide.data_mut().iter_mut().for_each(|x| *x *= 120.0);
     let other = random.tensor(3, 4000);
     let weight = random.values(500);
-    for path in [&standalone as &dyn Path, &FusedQ8k::new()] {
+    for path in [&standalone as &dyn Path, &FusedQ8k::new(), &FusedQ8x32::new()] {
         check(path, &Op::Rope { rope: &rope, heads, start: 3 }, &[&q], "rope");
         check(path, &Op::Scores { heads, kv_heads, scale: 0.35 }, &[&q, &k], "scores");
         check(path, &Op::Softmax { heads, mask }, &[&scores], "softmax");

@@ -2,6 +2,9 @@
 //!
 //! A format is unpacked by one generic function; its instances differ only in what carries 32 bytes.
 
+use std::ops::Range;
+
+use super::split::{EightRows, EightSums, Parts};
 use super::{Block, Form, Packed};
 
 /// Carries out operations with instructions that the processor has: a value of this type is the proof.
@@ -34,6 +37,10 @@ pub(crate) trait Bytes: Copy {
     fn integers<F: Packed>(self, block: &Block, q: &[i8], sums: &[i16]) -> (i32, i32);
     /// What eight blocks of 32 add to a sum.
     fn eight<F: Packed>(self, blocks: &[u8], activations: &Eight<'_>, terms: &mut Terms);
+    /// The exact integers of each 32 values of a 256-wide block of `F`.
+    fn parts<F: Packed>(self, block: &Block, q: &[i8; 256], sums: &[i16], parts: &mut Parts);
+    /// Adds one block of eight rows to their sums, 32 values after 32, `a` being the activations' scales.
+    fn add_rows<F: Packed>(self, rows: &EightRows, a: &[f32; 8], sums: &mut EightSums);
 }
 
 /// The coded activations of eight blocks of 32.
@@ -114,22 +121,9 @@ impl Bytes for Portable {
         let magnitude = if magnitude >= 0x0f80_0000 { magnitude | 0x7f80_0000 } else { finite };
         f32::from_bits(magnitude | (u32::from(bits) & 0x8000) << 16)
     }
-    /// Wrapping operations, because none can overflow (see the module above) and checks would keep the loops from being
-    /// vectorised.
     #[inline(always)]
     fn integers<F: Packed>(self, block: &Block, q: &[i8], sums: &[i16]) -> (i32, i32) {
-        let (mut p, mut m) = (0i32, 0i32);
-        for g in 0..F::SHAPE.block / F::SHAPE.group {
-            let of = g * F::SHAPE.group..(g + 1) * F::SHAPE.group;
-            let mut dot = 0i32;
-            for (c, q) in block.codes[of.clone()].iter().zip(&q[of]) {
-                // |c q| <= 255 * 127 fits an i16: a narrow product, which vectorises well.
-                dot = dot.wrapping_add(i32::from(i16::from(*c).wrapping_mul(i16::from(*q))));
-            }
-            p = p.wrapping_add(dot.wrapping_mul(i32::from(block.scales[g])));
-            m = m.wrapping_add(i32::from(sums[g]).wrapping_mul(i32::from(block.mins[g])));
-        }
-        (p, m)
+        integers_of_groups::<F>(block, q, sums, 0..F::SHAPE.block / F::SHAPE.group)
     }
     #[inline(always)]
     fn eight<F: Packed>(self, blocks: &[u8], activations: &Eight<'_>, terms: &mut Terms) {
@@ -147,4 +141,45 @@ impl Bytes for Portable {
             }
         }
     }
+    #[inline(always)]
+    fn parts<F: Packed>(self, block: &Block, q: &[i8; 256], sums: &[i16], parts: &mut Parts) {
+        let groups = 32 / F::SHAPE.group;
+        for j in 0..8 {
+            let (p, m) = integers_of_groups::<F>(block, q, sums, j * groups..(j + 1) * groups);
+            if F::FORM == Form::Offset {
+                parts.p[j] = p.wrapping_sub(m) as f32;
+            } else {
+                (parts.p[j], parts.m[j]) = (p as f32, m as f32);
+            }
+        }
+    }
+    #[inline(always)]
+    fn add_rows<F: Packed>(self, rows: &EightRows, a: &[f32; 8], sums: &mut EightSums) {
+        for (j, a) in a.iter().enumerate() {
+            for r in 0..8 {
+                sums.acc[r] = (rows.d[r] * a).mul_add(rows.parts[r].p[j], sums.acc[r]);
+                if F::FORM != Form::Offset {
+                    sums.accm[r] = (rows.dm[r] * a).mul_add(rows.parts[r].m[j], sums.accm[r]);
+                }
+            }
+        }
+    }
+}
+
+/// The exact `(p, m)` of some groups of a block. Wrapping operations, because none can overflow (see the module above) and
+/// checks would keep the loops from being vectorised.
+#[inline(always)]
+fn integers_of_groups<F: Packed>(block: &Block, q: &[i8], sums: &[i16], groups: Range<usize>) -> (i32, i32) {
+    let (mut p, mut m) = (0i32, 0i32);
+    for g in groups {
+        let of = g * F::SHAPE.group..(g + 1) * F::SHAPE.group;
+        let mut dot = 0i32;
+        for (c, q) in block.codes[of.clone()].iter().zip(&q[of]) {
+            // |c q| <= 255 * 127 fits an i16: a narrow product, which vectorises well.
+            dot = dot.wrapping_add(i32::from(i16::from(*c).wrapping_mul(i16::from(*q))));
+        }
+        p = p.wrapping_add(dot.wrapping_mul(i32::from(block.scales[g])));
+        m = m.wrapping_add(i32::from(sums[g]).wrapping_mul(i32::from(block.mins[g])));
+    }
+    (p, m)
 }

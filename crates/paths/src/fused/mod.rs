@@ -17,6 +17,7 @@
 //! | one per weight format | where its bits are |
 //! | `bytes`, `x86` | 32 bytes and what is done with them, on each instruction set |
 //! | `row` | one row of weights with any number of positions |
+//! | `split` | the same for 256-wide blocks whose activations have a scale per 32 values |
 //! | `tile` | sixteen rows with eight or more positions |
 
 mod bytes;
@@ -33,6 +34,7 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 mod row;
+mod split;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -41,11 +43,13 @@ mod tile;
 mod x86;
 
 use rayon::prelude::*;
+use twinpath_engine::Tensor;
 use twinpath_formats::{Matrix, TensorType};
 
 use self::bytes::Bytes;
-use crate::q8::{Codes, Shape};
+use crate::q8::{Codes, Q8_K_BLOCK, Scales, Shape};
 use crate::simd::{Isa, Level};
+use crate::standalone;
 
 /// What a format makes of the two integers, per block of scale `d` and minimum `dm`, with `a` the activations' scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +135,9 @@ pub(crate) struct Entry {
     /// The exact `(p, m)` of one block, by portable code, for tests.
     #[cfg(test)]
     integers: Integers,
+    /// Of a 256-wide block, those of each 32 values, for tests.
+    #[cfg(test)]
+    parts: fn(Isa, &[u8], &[i8; 256], &[i16]) -> split::Parts,
     #[cfg(test)]
     codes: fn(&[u8]) -> Vec<u8>,
     #[cfg(test)]
@@ -153,6 +160,8 @@ const fn entry<F: Packed>() -> Entry {
         run: run::<F>,
         #[cfg(test)]
         integers: row::integers_of::<F>,
+        #[cfg(test)]
+        parts: split::parts_of::<F>,
         #[cfg(test)]
         codes: row::codes_of::<F>,
         #[cfg(test)]
@@ -182,8 +191,13 @@ pub(crate) const PACKED: &[Entry] = &[
 
 fn run<F: Packed>(job: &Job<'_>, out: &mut [f32]) {
     debug_assert_eq!(job.codes.shape, F::SHAPE);
-    if !out.is_empty() {
-        row::run::<F>(job, out);
+    if out.is_empty() {
+        return;
+    }
+    if F::SHAPE.block == Q8_K_BLOCK && job.codes.scales == Scales::Per32 {
+        row::run::<F, true>(job, out);
+    } else {
+        row::run::<F, false>(job, out);
     }
 }
 
@@ -229,6 +243,26 @@ pub(crate) fn find(tensor_type: TensorType) -> Option<&'static Entry> {
     PACKED.iter().find(|e| e.tensor_type == tensor_type)
 }
 
+/// `x Wᵀ + b`: `x [T, in]`, `weight [out, in]`, `bias [out]`, result `[T, out]`. Plain float weights go the way of
+/// [`standalone`].
+///
+/// # Panics
+/// When `x` is not as wide as the weight, or the bias not as long as its rows.
+pub(crate) fn linear(
+    scales: Scales,
+    isa: Isa,
+    weight: Matrix<'_>,
+    bias: Option<&[f32]>,
+    x: &Tensor<f32>,
+) -> Tensor<f32> {
+    let Some(entry) = find(weight.tensor_type()) else {
+        return standalone::linear(isa, weight, bias, x);
+    };
+    assert_eq!(x.cols(), weight.cols(), "a linear op needs inputs as wide as its weight");
+    assert!(bias.is_none_or(|b| b.len() == weight.rows()), "a linear op needs one bias per row");
+    Tensor::new(x.rows(), weight.rows(), entry.linear(scales, isa, weight, bias, x.rows(), x.data()))
+}
+
 /// Below this many multiplications, threads cost more than they save.
 const SERIAL_MACS: usize = 1 << 18;
 /// Parts per thread: neighbours on a busy machine differ, and a part that is left over is taken by who is done.
@@ -237,16 +271,17 @@ const PARTS_PER_THREAD: usize = 4;
 const TILE_ROWS: usize = 16;
 
 impl Entry {
-    /// `x Wᵀ + b` for `x` `[positions, cols]`: `[positions, rows]`.
+    /// `x Wᵀ + b` for `x` `[positions, cols]`, coded with these scales: `[positions, rows]`.
     pub(crate) fn linear(
         &self,
+        scales: Scales,
         isa: Isa,
         weight: Matrix<'_>,
         bias: Option<&[f32]>,
         positions: usize,
         x: &[f32],
     ) -> Vec<f32> {
-        let codes = Codes::new(self.shape, positions, x);
+        let codes = Codes::new(self.shape, scales, positions, x);
         let job = Job { weight, bias, codes: &codes, isa };
         let rows = weight.rows();
         let mut out = vec![0.0; positions * rows];

@@ -3,43 +3,52 @@
 use std::marker::PhantomData;
 
 use super::bytes::{Bytes, Eight, Portable, Terms};
-use super::{Block, Form, Job, Packed, join};
+use super::{Block, Form, Job, Packed, join, split};
 #[cfg(target_arch = "x86_64")]
 use super::{tile, x86};
 use crate::q8::{Codes, Q8_0_BLOCK};
 
-/// Evaluates `job` into `[positions, rows]`.
-pub(super) fn run<F: Packed>(job: &Job<'_>, out: &mut [f32]) {
+/// Evaluates `job` into `[positions, rows]`; with `SPLIT`, its activations have a scale per 32 values of a 256-wide block.
+pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     {
         if let Some(s) = x86::Vnni::new(job.isa) {
             // SAFETY: `s` proves the features.
             return unsafe {
                 if job.codes.positions < tile::MIN_POSITIONS {
-                    vnni::<F>(s, job, out)
+                    vnni::<F, SPLIT>(s, job, out)
                 } else {
-                    tile::run::<F>(s, job, out)
+                    tile::run::<F, SPLIT>(s, job, out)
                 }
             };
         }
         if let Some(s) = x86::Avx2::new(job.isa) {
             // SAFETY: `s` proves the features.
-            return unsafe { avx2::<F>(s, job, out) };
+            return unsafe { avx2::<F, SPLIT>(s, job, out) };
         }
     }
-    rows::<F, _>(Portable, job, out);
+    either::<F, _, SPLIT>(Portable, job, out);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn vnni<F: Packed>(s: x86::Vnni, job: &Job<'_>, out: &mut [f32]) {
-    rows::<F, _>(s, job, out);
+fn vnni<F: Packed, const SPLIT: bool>(s: x86::Vnni, job: &Job<'_>, out: &mut [f32]) {
+    either::<F, _, SPLIT>(s, job, out);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn avx2<F: Packed>(s: x86::Avx2, job: &Job<'_>, out: &mut [f32]) {
-    rows::<F, _>(s, job, out);
+fn avx2<F: Packed, const SPLIT: bool>(s: x86::Avx2, job: &Job<'_>, out: &mut [f32]) {
+    either::<F, _, SPLIT>(s, job, out);
+}
+
+#[inline(always)]
+fn either<F: Packed, S: Bytes, const SPLIT: bool>(s: S, job: &Job<'_>, out: &mut [f32]) {
+    if SPLIT {
+        split::rows::<F, S>(s, job, out);
+    } else {
+        rows::<F, S>(s, job, out);
+    }
 }
 
 #[inline(always)]
@@ -74,7 +83,7 @@ fn rows<F: Packed, S: Bytes>(s: S, job: &Job<'_>, out: &mut [f32]) {
 
 /// An output from its two sums.
 #[inline(always)]
-fn value(form: Form, sums: [f32; 2], bias: Option<f32>) -> f32 {
+pub(super) fn value(form: Form, sums: [f32; 2], bias: Option<f32>) -> f32 {
     let y = join(form, sums[0], sums[1]);
     bias.map_or(y, |b| y + b)
 }

@@ -4,7 +4,7 @@ use twinpath_formats::{Matrix, TensorType};
 
 use super::bytes::{Bytes, Portable};
 use super::{Entry, Form, PACKED};
-use crate::q8::Codes;
+use crate::q8::{Codes, Scales};
 use crate::simd::{Isa, Level};
 use crate::test_values::{Random, set_scales};
 
@@ -76,7 +76,7 @@ fn integers_are_exactly_those_of_the_decoded_weights() {
         for (i, fill) in FILLS.into_iter().chain([Fill::Random; 20]).enumerate() {
             let block = weights(entry.tensor_type, 1, n, fill, &mut random);
             let x = if i % 2 == 0 { activations(n, &mut random) } else { extreme(n) };
-            let codes = Codes::new(entry.shape, 1, &x);
+            let codes = Codes::new(entry.shape, Scales::Ggml, 1, &x);
             let naive = |w: Vec<f64>| w.iter().zip(&codes.q).map(|(w, q)| *w as i64 * i64::from(*q)).sum::<i64>();
             let (p, m) = (entry.integers)(&block, &codes.q, &codes.sums);
             let name = entry.tensor_type.name();
@@ -111,6 +111,11 @@ fn no_code_is_above_the_stated_top() {
     }
 }
 
+/// Every format with either kind of scales.
+fn each() -> impl Iterator<Item = (&'static Entry, Scales)> {
+    PACKED.iter().flat_map(|entry| [(entry, Scales::Ggml), (entry, Scales::Per32)])
+}
+
 fn isas() -> Vec<Isa> {
     Isa::all_available()
 }
@@ -123,7 +128,7 @@ fn bits(y: &[f32]) -> Vec<u32> {
 #[test]
 fn all_instruction_sets_give_the_same_bits() {
     let mut random = Random::new(3);
-    for entry in PACKED {
+    for (entry, scales) in each() {
         for fill in FILLS {
             for (rows, blocks, positions) in
                 [(1, 1, 1), (5, 4, 1), (16, 3, 8), (17, 5, 9), (33, 9, 2), (15, 2, 21), (6, 19, 1), (9, 8, 1)]
@@ -134,9 +139,9 @@ fn all_instruction_sets_give_the_same_bits() {
                 let bias = activations(rows, &mut random);
                 let bias = (rows % 2 == 1).then_some(&bias[..]);
                 for x in [activations(positions * cols, &mut random), extreme(positions * cols)] {
-                    let portable = entry.linear(Isa::PORTABLE, weight, bias, positions, &x);
+                    let portable = entry.linear(scales, Isa::PORTABLE, weight, bias, positions, &x);
                     for isa in isas() {
-                        let y = entry.linear(isa, weight, bias, positions, &x);
+                        let y = entry.linear(scales, isa, weight, bias, positions, &x);
                         let what = (entry.tensor_type.name(), isa.name(), fill, rows, blocks, positions);
                         assert_eq!(bits(&y), bits(&portable), "{what:?}");
                     }
@@ -155,7 +160,7 @@ fn the_widest_set_of_this_processor_is_among_those_tested() {
 #[test]
 fn a_batch_gives_the_bits_of_its_rows_alone_and_threads_change_nothing() {
     let mut random = Random::new(4);
-    for entry in PACKED {
+    for (entry, scales) in each() {
         let (rows, cols, positions) = (83, 512, 19);
         let bytes = weights(entry.tensor_type, rows, cols, Fill::Random, &mut random);
         let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
@@ -163,59 +168,122 @@ fn a_batch_gives_the_bits_of_its_rows_alone_and_threads_change_nothing() {
         for isa in isas() {
             let with = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| entry.linear(isa, weight, None, positions, &x))
+                pool.install(|| entry.linear(scales, isa, weight, None, positions, &x))
             };
             let whole = with(1);
             assert_eq!(bits(&whole), bits(&with(2)));
             assert_eq!(bits(&whole), bits(&with(3)));
             for t in 0..positions {
-                let alone = entry.linear(isa, weight, None, 1, &x[t * cols..(t + 1) * cols]);
+                let alone = entry.linear(scales, isa, weight, None, 1, &x[t * cols..(t + 1) * cols]);
                 assert_eq!(bits(&alone), bits(&whole[t * rows..(t + 1) * rows]), "{}", entry.tensor_type.name());
             }
         }
     }
 }
 
-/// Against `Σ w · (d q)` in f64 on exactly decoded weights. Per block of scale `d·a` the f32 sequence rounds `d·a`, the
+/// The integers of every 32 values are the sums over the decoded weights, whatever the instruction set, and as f32 exact.
+#[test]
+fn integers_of_each_32_are_exactly_those_of_the_decoded_weights() {
+    let mut random = Random::new(9);
+    for entry in PACKED.iter().filter(|e| e.shape.block == 256) {
+        for (i, fill) in FILLS.into_iter().chain([Fill::Random; 20]).enumerate() {
+            let block = weights(entry.tensor_type, 1, 256, fill, &mut random);
+            let x = if i % 2 == 0 { activations(256, &mut random) } else { extreme(256) };
+            let codes = Codes::new(entry.shape, Scales::Per32, 1, &x);
+            let naive = |w: Vec<f64>| -> [i64; 8] {
+                std::array::from_fn(|j| (32 * j..32 * j + 32).map(|i| w[i] as i64 * i64::from(codes.q[i])).sum())
+            };
+            let main = naive(decoded(entry, &block, 1.0, 0.0));
+            let mins = naive(decoded(entry, &block, 0.0, 1.0));
+            for isa in isas() {
+                let parts = (entry.parts)(isa, &block, codes.q[..].first_chunk().unwrap(), &codes.sums);
+                let what = (entry.tensor_type.name(), isa.name(), fill);
+                assert_eq!(parts.p.map(|p| p as i64), main, "{what:?}");
+                if entry.form != Form::Offset {
+                    assert_eq!(parts.m.map(|m| -(m as i64)), mins, "{what:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The stated order, as plainly as it can be said: 32 values after 32, from decoded integers.
+#[test]
+fn outputs_with_a_scale_per_32_have_the_bits_of_their_stated_order() {
+    let mut random = Random::new(10);
+    for entry in PACKED {
+        let (n, size) = (entry.shape.block, entry.tensor_type.format().block_bytes());
+        let cols = 5 * n;
+        for fill in FILLS {
+            let bytes = weights(entry.tensor_type, 1, cols, fill, &mut random);
+            let weight = Matrix::new(entry.tensor_type, 1, cols, &bytes).unwrap();
+            let x = activations(cols, &mut random);
+            let codes = Codes::new(entry.shape, Scales::Per32, 1, &x);
+            let (mut acc, mut accm) = (0.0f32, 0.0f32);
+            for (b, block) in bytes.chunks(size).enumerate() {
+                let (d, dm) = (entry.factors)(block);
+                let (main, mins) = (decoded(entry, block, 1.0, 0.0), decoded(entry, block, 0.0, 1.0));
+                for j in 0..n / 32 {
+                    let q = &codes.q[b * n + 32 * j..][..32];
+                    let sum = |w: &[f64]| w[32 * j..].iter().zip(q).map(|(w, q)| w * f64::from(*q)).sum::<f64>() as f32;
+                    let a = codes.d[b * (n / 32) + j];
+                    acc = (d * a).mul_add(sum(&main), acc);
+                    accm = (dm * a).mul_add(sum(&mins), accm);
+                }
+            }
+            let expected = if entry.form == Form::Offset { acc } else { acc + accm };
+            let y = entry.linear(Scales::Per32, Isa::detect(), weight, None, 1, &x);
+            assert_eq!(y[0].to_bits(), expected.to_bits(), "{} {fill:?}", entry.tensor_type.name());
+        }
+    }
+}
+
+/// `Σ |a d p|` and `Σ |a dm m|` over what enters the f32 sums of one row, and how many that are.
+fn size_of_terms(entry: &Entry, row: &[u8], codes: &Codes) -> (f64, usize) {
+    let (n, of) = (entry.shape.block, codes.scales.of(entry.shape));
+    let bytes = entry.tensor_type.format().block_bytes();
+    let mut size = 0.0;
+    for (b, block) in row.chunks(bytes).enumerate() {
+        let (d, dm) = (entry.factors)(block);
+        let (q, sums) = (&codes.q[b * n..(b + 1) * n], &codes.sums[b * entry.shape.sums()..]);
+        for (j, a) in codes.d[b * of..(b + 1) * of].iter().enumerate() {
+            let (p, m) = if of > 1 {
+                let parts = (entry.parts)(Isa::PORTABLE, block, q.first_chunk().unwrap(), sums);
+                (f64::from(parts.p[j]), f64::from(parts.m[j]))
+            } else {
+                let (p, m) = (entry.integers)(block, q, sums);
+                if entry.form == Form::Offset { (f64::from(p - m), 0.0) } else { (f64::from(p), f64::from(m)) }
+            };
+            size += f64::from(*a).abs() * ((f64::from(d) * p).abs() + (f64::from(dm) * m).abs());
+        }
+    }
+    (size, codes.d.len())
+}
+
+/// Against `Σ w · (d q)` in f64 on exactly decoded weights. Per term of scale `d·a` the f32 sequence rounds `d·a`, the
 /// integer and the sum: relative errors of at most 2^-24 each of what they round, the last of the running sum, whose
-/// magnitude is at most `S`, the sum of all `|d a p|` and `|dm a m|`. Over B blocks and two chains and their join the error
+/// magnitude is at most `S`, the sum of all `|d a p|` and `|dm a m|`. Over B terms and two chains and their join the error
 /// is at most `(2 + B + 1) · 2^-24 · S` to first order; 1.01 covers the second, and f64's own errors.
 #[test]
 fn outputs_are_within_the_bound_of_the_exact_product() {
     let mut random = Random::new(5);
-    for entry in PACKED {
-        let (rows, blocks) = (7, 6);
-        let (n, cols) = (entry.shape.block, blocks * entry.shape.block);
+    for (entry, scales) in each() {
+        let (rows, cols) = (7, 6 * entry.shape.block);
+        let width = entry.shape.block / scales.of(entry.shape);
         for fill in FILLS {
             let bytes = weights(entry.tensor_type, rows, cols, fill, &mut random);
             let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
             let x = activations(cols, &mut random);
-            let codes = Codes::new(entry.shape, 1, &x);
-            let y = entry.linear(Isa::detect(), weight, None, 1, &x);
+            let codes = Codes::new(entry.shape, scales, 1, &x);
+            let y = entry.linear(scales, Isa::detect(), weight, None, 1, &x);
             let mut w = vec![0.0; cols];
             for row in 0..rows {
                 weight.decode_row(row, &mut w);
-                let exact: f64 = (0..cols).map(|i| w[i] * f64::from(codes.d[i / n]) * f64::from(codes.q[i])).sum();
-                let size: f64 = weight
-                    .row(row)
-                    .chunks(entry.tensor_type.format().block_bytes())
-                    .enumerate()
-                    .map(|(b, block)| {
-                        let (d, dm) = (entry.factors)(block);
-                        let sums = &codes.sums[b * entry.shape.sums()..];
-                        let (p, m) = (entry.integers)(block, &codes.q[b * n..(b + 1) * n], sums);
-                        let a = f64::from(codes.d[b]).abs();
-                        match entry.form {
-                            Form::Offset => a * f64::from(d).abs() * f64::from(p - m).abs(),
-                            _ => {
-                                a * (f64::from(d).abs() * f64::from(p).abs() + f64::from(dm).abs() * f64::from(m).abs())
-                            }
-                        }
-                    })
-                    .sum();
-                let bound = 1.01 * (blocks as f64 + 3.0) * 2f64.powi(-24) * size;
+                let exact: f64 = (0..cols).map(|i| w[i] * f64::from(codes.d[i / width]) * f64::from(codes.q[i])).sum();
+                let (size, terms) = size_of_terms(entry, weight.row(row), &codes);
+                let bound = 1.01 * (terms as f64 + 3.0) * 2f64.powi(-24) * size;
                 let error = (f64::from(y[row]) - exact).abs();
-                assert!(error <= bound, "{} {fill:?}: {error:e} > {bound:e}", entry.tensor_type.name());
+                assert!(error <= bound, "{} {scales:?} {fill:?}: {error:e} > {bound:e}", entry.tensor_type.name());
             }
         }
     }
@@ -224,7 +292,7 @@ fn outputs_are_within_the_bound_of_the_exact_product() {
 #[test]
 fn a_non_finite_activation_makes_every_output_of_its_position_nan_and_no_other() {
     let mut random = Random::new(6);
-    for entry in PACKED {
+    for (entry, scales) in each() {
         let (rows, cols, positions) = (18, 512, 9);
         let bytes = weights(entry.tensor_type, rows, cols, Fill::Random, &mut random);
         let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
@@ -232,11 +300,11 @@ fn a_non_finite_activation_makes_every_output_of_its_position_nan_and_no_other()
             let mut x = activations(positions * cols, &mut random);
             x[4 * cols + 301] = bad;
             for isa in isas() {
-                let y = entry.linear(isa, weight, None, positions, &x);
+                let y = entry.linear(scales, isa, weight, None, positions, &x);
                 for (i, y) in y.iter().enumerate() {
                     assert_eq!(y.is_nan(), i / rows == 4, "{} {}", entry.tensor_type.name(), isa.name());
                 }
-                let alone = entry.linear(isa, weight, None, 1, &x[4 * cols..5 * cols]);
+                let alone = entry.linear(scales, isa, weight, None, 1, &x[4 * cols..5 * cols]);
                 assert!(alone.iter().all(|y| y.is_nan()));
             }
         }
@@ -246,14 +314,14 @@ fn a_non_finite_activation_makes_every_output_of_its_position_nan_and_no_other()
 #[test]
 fn a_non_finite_weight_scale_is_never_a_finite_output() {
     let mut random = Random::new(7);
-    for entry in PACKED {
+    for (entry, scales) in each() {
         let cols = 512;
         let mut bytes = weights(entry.tensor_type, 1, cols, Fill::Random, &mut random);
         set_factors(entry.tensor_type, &mut bytes, f32::INFINITY, 0.5);
         let weight = Matrix::new(entry.tensor_type, 1, cols, &bytes).unwrap();
         for x in [activations(cols, &mut random), vec![0.0; cols]] {
             for isa in isas() {
-                assert!(!entry.linear(isa, weight, None, 1, &x)[0].is_finite());
+                assert!(!entry.linear(scales, isa, weight, None, 1, &x)[0].is_finite());
             }
         }
     }
@@ -261,21 +329,21 @@ fn a_non_finite_weight_scale_is_never_a_finite_output() {
 
 #[test]
 fn empty_shapes_are_empty_or_the_bias() {
-    for entry in PACKED {
+    for (entry, scales) in each() {
         let weight = Matrix::new(entry.tensor_type, 3, 0, &[]).unwrap();
-        assert_eq!(entry.linear(Isa::detect(), weight, Some(&[1.0, 2.0, 3.0]), 1, &[]), [1.0, 2.0, 3.0]);
+        assert_eq!(entry.linear(scales, Isa::detect(), weight, Some(&[1.0, 2.0, 3.0]), 1, &[]), [1.0, 2.0, 3.0]);
         let weight = Matrix::new(entry.tensor_type, 0, 256, &[]).unwrap();
-        assert!(entry.linear(Isa::detect(), weight, None, 1, &[0.5; 256]).is_empty());
+        assert!(entry.linear(scales, Isa::detect(), weight, None, 1, &[0.5; 256]).is_empty());
         let bytes = vec![0; entry.tensor_type.bytes_of(256).unwrap() as usize];
         let weight = Matrix::new(entry.tensor_type, 1, 256, &bytes).unwrap();
-        assert!(entry.linear(Isa::detect(), weight, None, 0, &[]).is_empty());
+        assert!(entry.linear(scales, Isa::detect(), weight, None, 0, &[]).is_empty());
     }
 }
 
 #[test]
 fn threads_change_nothing_for_one_position() {
     let mut random = Random::new(8);
-    for entry in PACKED {
+    for (entry, scales) in each() {
         let (rows, cols) = (650, 512);
         assert!(rows * cols > super::SERIAL_MACS, "the rows must be shared out");
         let bytes = weights(entry.tensor_type, rows, cols, Fill::Random, &mut random);
@@ -283,10 +351,11 @@ fn threads_change_nothing_for_one_position() {
         let (x, bias) = (activations(cols, &mut random), activations(rows, &mut random));
         let with = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            bits(&pool.install(|| entry.linear(Isa::detect(), weight, Some(&bias), 1, &x)))
+            bits(&pool.install(|| entry.linear(scales, Isa::detect(), weight, Some(&bias), 1, &x)))
         };
-        let row =
-            |i: usize| entry.linear(Isa::PORTABLE, weight.rows_of(i..i + 1), Some(&bias[i..=i]), 1, &x)[0].to_bits();
+        let row = |i: usize| {
+            entry.linear(scales, Isa::PORTABLE, weight.rows_of(i..i + 1), Some(&bias[i..=i]), 1, &x)[0].to_bits()
+        };
         assert_eq!(with(1), with(2));
         assert_eq!(with(3), (0..rows).map(row).collect::<Vec<_>>());
     }

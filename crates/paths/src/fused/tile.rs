@@ -66,10 +66,11 @@ struct Sums {
     accm: __m512,
 }
 
-/// Evaluates `job` into `[positions, rows]`.
+/// Evaluates `job` into `[positions, rows]`; with `SPLIT`, its activations have a scale per 32 values of a 256-wide block.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn run<F: Packed>(s: Vnni, job: &Job<'_>, out: &mut [f32]) {
+pub(super) fn run<F: Packed, const SPLIT: bool>(s: Vnni, job: &Job<'_>, out: &mut [f32]) {
     let (rows, all) = (job.weight.rows(), job.codes.positions);
+    let scales = job.codes.scales.of(F::SHAPE);
     let mut tile = Tile::ZERO;
     let zero = Sums { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
     let mut sums = vec![zero; all.min(POSITIONS)];
@@ -83,10 +84,10 @@ pub(super) fn run<F: Packed>(s: Vnni, job: &Job<'_>, out: &mut [f32]) {
                 let activations = Activations {
                     q: &job.codes.q[at * F::SHAPE.block..(at + positions) * F::SHAPE.block],
                     sums: &job.codes.sums[at * F::SHAPE.sums()..(at + positions) * F::SHAPE.sums()],
-                    d: &job.codes.d[at..at + positions],
+                    d: &job.codes.d[at * scales..(at + positions) * scales],
                 };
                 // SAFETY: this function's features are those asked for.
-                unsafe { multiply::<F>(&tile, activations, &mut sums[..positions]) };
+                unsafe { multiply::<F, SPLIT>(&tile, activations, &mut sums[..positions]) };
             }
             for (t, sums) in sums[..positions].iter().enumerate() {
                 let n = ROWS.min(rows - first);
@@ -111,18 +112,18 @@ struct Activations<'a> {
 /// AVX-512 F and VNNI.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn multiply<F: Packed>(tile: &Tile, a: Activations<'_>, sums: &mut [Sums]) {
+unsafe fn multiply<F: Packed, const SPLIT: bool>(tile: &Tile, a: Activations<'_>, sums: &mut [Sums]) {
     let mut rest = (a, sums);
     // SAFETY: the caller's.
     unsafe {
         while rest.1.len() >= 8 {
-            rest = some::<F, 8>(tile, rest.0, rest.1);
+            rest = some::<F, 8, SPLIT>(tile, rest.0, rest.1);
         }
         while rest.1.len() >= 2 {
-            rest = some::<F, 2>(tile, rest.0, rest.1);
+            rest = some::<F, 2, SPLIT>(tile, rest.0, rest.1);
         }
         while !rest.1.is_empty() {
-            rest = some::<F, 1>(tile, rest.0, rest.1);
+            rest = some::<F, 1, SPLIT>(tile, rest.0, rest.1);
         }
     }
 }
@@ -133,47 +134,50 @@ unsafe fn multiply<F: Packed>(tile: &Tile, a: Activations<'_>, sums: &mut [Sums]
 /// AVX-512 F and VNNI.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn some<'a, 's, F: Packed, const P: usize>(
+unsafe fn some<'a, 's, F: Packed, const P: usize, const SPLIT: bool>(
     tile: &Tile,
     a: Activations<'a>,
     sums: &'s mut [Sums],
 ) -> (Activations<'a>, &'s mut [Sums]) {
     let (q, later_q) = a.q.split_at(P * F::SHAPE.block);
     let (code_sums, later_sums) = a.sums.split_at(P * F::SHAPE.sums());
-    let (d, later_d) = a.d.split_at(P);
+    let (d, later_d) = a.d.split_at(if SPLIT { P * SCALES } else { P });
     let (sums, later) = sums.split_at_mut(P);
-    let quads = F::SHAPE.group / 4;
-    // SAFETY: the caller's. `split_at` has checked that `q` holds `P` blocks and `code_sums` their sums; the four bytes
-    // read at `value / 4 < block / 4`, and at `pair < sums / 2`, of position `t < P` are inside.
+    let now = Activations { q, sums: code_sums, d };
+    // SAFETY: the caller's, and the slices hold `P` blocks each.
+    unsafe {
+        if SPLIT {
+            add_split::<F, P>(tile, now, sums);
+        } else {
+            add::<F, P>(tile, now, sums);
+        }
+    }
+    (Activations { q: later_q, sums: later_sums, d: later_d }, later)
+}
+
+/// Adds one block to the sums of `P` positions.
+///
+/// # Safety
+/// AVX-512 F and VNNI; `a` and `sums` of `P` positions.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn add<F: Packed, const P: usize>(tile: &Tile, a: Activations<'_>, sums: &mut [Sums]) {
+    // SAFETY: the caller's: the two values read at `pair < sums / 2`, of position `t < P`, are inside.
     unsafe {
         let mut p = [_mm512_setzero_si512(); P];
         for g in 0..F::SHAPE.block / F::SHAPE.group {
-            let mut dot = [_mm512_setzero_si512(); P];
-            for quad in g * quads..(g + 1) * quads {
-                let w = _mm512_load_si512(tile.codes[quad].as_ptr().cast());
-                for t in 0..P {
-                    dot[t] = dpbusd(dot[t], w, q.as_ptr().add(t * F::SHAPE.block + 4 * quad));
-                }
-            }
-            if F::SHAPE.block == F::SHAPE.group {
-                p = dot;
-            } else {
-                let scale = _mm512_load_si512(tile.scales[g].as_ptr().cast());
-                for t in 0..P {
-                    p[t] = _mm512_add_epi32(p[t], _mm512_mullo_epi32(dot[t], scale));
-                }
-            }
+            add_group::<F, P>(tile, a.q, g, &mut p);
         }
         let mut m = if F::FORM == Form::Offset { p } else { [_mm512_setzero_si512(); P] };
         for pair in 0..F::SHAPE.sums() / 2 {
             let w = _mm512_load_si512(tile.mins[pair].as_ptr().cast());
             for t in 0..P {
-                m[t] = dpwssd(m[t], w, code_sums.as_ptr().add(t * F::SHAPE.sums() + 2 * pair));
+                m[t] = dpwssd(m[t], w, a.sums.as_ptr().add(t * F::SHAPE.sums() + 2 * pair));
             }
         }
         let (weight_d, weight_dm) = (_mm512_load_ps(tile.d.as_ptr()), _mm512_load_ps(tile.dm.as_ptr()));
         for t in 0..P {
-            let a = _mm512_set1_ps(d[t]);
+            let a = _mm512_set1_ps(a.d[t]);
             let main = if F::FORM == Form::Offset { m[t] } else { p[t] };
             sums[t].acc = _mm512_fmadd_ps(_mm512_mul_ps(weight_d, a), _mm512_cvtepi32_ps(main), sums[t].acc);
             if F::FORM != Form::Offset {
@@ -181,7 +185,78 @@ unsafe fn some<'a, 's, F: Packed, const P: usize>(
             }
         }
     }
-    (Activations { q: later_q, sums: later_sums, d: later_d }, later)
+}
+
+/// Scales of the activations that meet a block, where each 32 values have one.
+const SCALES: usize = 8;
+
+/// The same, 32 values after 32.
+///
+/// # Safety
+/// AVX-512 F and VNNI; `a` and `sums` of `P` positions; blocks of 256.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn add_split<F: Packed, const P: usize>(tile: &Tile, a: Activations<'_>, sums: &mut [Sums]) {
+    let groups = 32 / F::SHAPE.group;
+    // SAFETY: the caller's: the two values read at `pair < sums / 2`, of position `t < P`, are inside, and so is the scale.
+    unsafe {
+        let (weight_d, weight_dm) = (_mm512_load_ps(tile.d.as_ptr()), _mm512_load_ps(tile.dm.as_ptr()));
+        for j in 0..SCALES {
+            let mut p = [_mm512_setzero_si512(); P];
+            for g in j * groups..(j + 1) * groups {
+                add_group::<F, P>(tile, a.q, g, &mut p);
+            }
+            // A pair of minimums is that of two groups: both, or one of them alone.
+            let pair = j * groups / 2;
+            let mut w = _mm512_load_si512(tile.mins[pair].as_ptr().cast());
+            if groups == 1 {
+                w = if j % 2 == 0 {
+                    _mm512_maskz_mov_epi16(0x5555_5555, w)
+                } else {
+                    _mm512_maskz_mov_epi16(0xaaaa_aaaa, w)
+                };
+            }
+            for t in 0..P {
+                let scale = _mm512_set1_ps(*a.d.get_unchecked(t * SCALES + j));
+                let pair = a.sums.as_ptr().add(t * F::SHAPE.sums() + 2 * pair);
+                if F::FORM == Form::Offset {
+                    p[t] = dpwssd(p[t], w, pair);
+                } else {
+                    let m = _mm512_cvtepi32_ps(dpwssd(_mm512_setzero_si512(), w, pair));
+                    sums[t].accm = _mm512_fmadd_ps(_mm512_mul_ps(weight_dm, scale), m, sums[t].accm);
+                }
+                sums[t].acc = _mm512_fmadd_ps(_mm512_mul_ps(weight_d, scale), _mm512_cvtepi32_ps(p[t]), sums[t].acc);
+            }
+        }
+    }
+}
+
+/// Adds to `p` what group `g` makes of each position's codes.
+///
+/// # Safety
+/// AVX-512 F and VNNI; `q` of `P` positions.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn add_group<F: Packed, const P: usize>(tile: &Tile, q: &[i8], g: usize, p: &mut [__m512i; P]) {
+    let quads = F::SHAPE.group / 4;
+    // SAFETY: the caller's: the four bytes read at `value / 4 < block / 4`, of position `t < P`, are inside.
+    unsafe {
+        let mut dot = [_mm512_setzero_si512(); P];
+        for quad in g * quads..(g + 1) * quads {
+            let w = _mm512_load_si512(tile.codes[quad].as_ptr().cast());
+            for t in 0..P {
+                dot[t] = dpbusd(dot[t], w, q.as_ptr().add(t * F::SHAPE.block + 4 * quad));
+            }
+        }
+        if F::SHAPE.block == F::SHAPE.group {
+            *p = dot;
+        } else {
+            let scale = _mm512_load_si512(tile.scales[g].as_ptr().cast());
+            for t in 0..P {
+                p[t] = _mm512_add_epi32(p[t], _mm512_mullo_epi32(dot[t], scale));
+            }
+        }
+    }
 }
 
 /// Adds to each lane of `acc` the products of its four codes in `w` with the four at `q`. In assembly, because LLVM hoists

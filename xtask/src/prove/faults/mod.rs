@@ -6,6 +6,7 @@
 //! compile, unless clippy or rustdoc is the catcher.
 
 mod arithmetic;
+mod experiments;
 mod formats;
 mod gates;
 mod records;
@@ -56,7 +57,7 @@ impl Catcher {
 }
 
 /// The faults of every area.
-const AREAS: &[&[Fault]] = &[gates::FAULTS, records::FAULTS, formats::FAULTS, arithmetic::FAULTS];
+const AREAS: &[&[Fault]] = &[gates::FAULTS, records::FAULTS, formats::FAULTS, arithmetic::FAULTS, experiments::FAULTS];
 
 /// Every fault.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {

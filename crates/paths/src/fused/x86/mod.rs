@@ -4,11 +4,14 @@
 //! is compiled for that level.
 
 mod products;
+mod split;
 
 use std::arch::x86_64::*;
 
-use self::products::{eight, join, load_i8, minimums, narrow, scales_of_64, weigh, wide};
+use self::products::{eight, join, load_i8, minimums, narrow, scales_of_64, sum_each, weigh, wide};
+use self::split::{add_rows, first_eight, sum_pairs, write_parts};
 use super::bytes::{Bytes, Eight, Terms};
+use super::split::{EightRows, EightSums, Parts};
 use super::{Block, Packed, array};
 use crate::simd::{Isa, Level};
 
@@ -123,6 +126,22 @@ impl Bytes for Avx2 {
         // SAFETY: `self` proves AVX2 and F16C.
         unsafe { eight::<F, _>(self, blocks, activations, terms) }
     }
+    #[inline(always)]
+    fn parts<F: Packed>(self, block: &Block, q: &[i8; 256], sums: &[i16], parts: &mut Parts) {
+        let mut p = [self.load(&[0; 32]); 8];
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            for (i, p) in p.iter_mut().enumerate() {
+                *p = weigh::<F>(block, i, self.load(array(&block.codes, 32 * i)), load_i8(q, 32 * i));
+            }
+            write_parts::<F>(sum_each(p), block, sums, parts);
+        }
+    }
+    #[inline(always)]
+    fn add_rows<F: Packed>(self, rows: &EightRows, a: &[f32; 8], sums: &mut EightSums) {
+        // SAFETY: `self` proves AVX2 and FMA.
+        unsafe { add_rows::<F>(rows, a, sums) }
+    }
 }
 
 /// The product of the codes of one 32-wide block.
@@ -220,5 +239,31 @@ impl Bytes for Vnni {
     fn eight<F: Packed>(self, blocks: &[u8], activations: &Eight<'_>, terms: &mut Terms) {
         // SAFETY: `self` proves AVX2 and F16C.
         unsafe { eight::<F, _>(self, blocks, activations, terms) }
+    }
+    #[inline(always)]
+    fn parts<F: Packed>(self, block: &Block, q: &[i8; 256], sums: &[i16], parts: &mut Parts) {
+        // SAFETY: `self` proves AVX2, AVX-512VL and VNNI.
+        unsafe {
+            let dot = |i: usize| {
+                let c = self.load(array(&block.codes, 32 * i));
+                _mm256_dpbusd_epi32(_mm256_setzero_si256(), c, load_i8(q, 32 * i))
+            };
+            let p = if F::TOP <= 64 {
+                // As in `integers`; here the four sums of two 32s are kept apart.
+                let pair = |j: usize| {
+                    let pair = _mm256_packs_epi32(dot(2 * j), dot(2 * j + 1));
+                    _mm256_madd_epi16(pair, scales_of_64::<F>(block, j))
+                };
+                sum_pairs([pair(0), pair(1), pair(2), pair(3)])
+            } else {
+                let dots = [dot(0), dot(1), dot(2), dot(3), dot(4), dot(5), dot(6), dot(7)];
+                _mm256_mullo_epi32(sum_each(dots), first_eight(&block.scales))
+            };
+            write_parts::<F>(p, block, sums, parts);
+        }
+    }
+    #[inline(always)]
+    fn add_rows<F: Packed>(self, rows: &EightRows, a: &[f32; 8], sums: &mut EightSums) {
+        self.0.add_rows::<F>(rows, a, sums);
     }
 }

@@ -1,0 +1,215 @@
+//! Coded activations against their definitions, and at the edges.
+
+use super::*;
+use proptest::prelude::*;
+
+/// Q8_K as its definition reads, rounding by the standard library.
+fn naive_q8_k(x: &[f32]) -> (Vec<i8>, f32) {
+    let mut max = 0.0f32;
+    for &v in x {
+        if v.abs() > max.abs() {
+            max = v;
+        }
+    }
+    if max == 0.0 {
+        return (vec![0; x.len()], 0.0);
+    }
+    let iscale = -127.0f32 / max;
+    (x.iter().map(|v| (iscale * v).round_ties_even().min(127.0) as i8).collect(), 1.0 / iscale)
+}
+
+fn naive_q8_0(x: &[f32]) -> (Vec<i8>, f32) {
+    let (q, d) = naive_32(x);
+    (q, half::f16::from_f32(d).to_f32())
+}
+
+fn naive_32(x: &[f32]) -> (Vec<i8>, f32) {
+    let amax = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    if amax == 0.0 {
+        return (vec![0; x.len()], 0.0);
+    }
+    let d = amax / 127.0f32;
+    let id = 1.0 / d;
+    (x.iter().map(|v| (v * id).round_ties_even() as i8).collect(), d)
+}
+
+fn ours_q8_k(x: &[f32]) -> (Vec<i8>, f32) {
+    let mut q = vec![1; x.len()];
+    let d = quantise_q8_k(x, &mut q);
+    (q, d)
+}
+
+fn ours_32(x: &[f32]) -> (Vec<i8>, f32) {
+    let mut q = vec![1; x.len()];
+    let d = quantise_32(x, &mut q);
+    (q, d)
+}
+
+fn ours_q8_0(x: &[f32]) -> (Vec<i8>, f32) {
+    let mut q = vec![1; x.len()];
+    let d = quantise_q8_0(x, &mut q);
+    (q, d)
+}
+
+proptest! {
+    #[test]
+    fn q8_k_is_its_definition(x in prop::collection::vec(-3.0f32..3.0, 256), exponent in -90i32..120) {
+        let x: Vec<f32> = x.iter().map(|v| v * 2f32.powi(exponent)).collect();
+        let ((q, d), (nq, nd)) = (ours_q8_k(&x), naive_q8_k(&x));
+        prop_assert_eq!(q, nq);
+        prop_assert_eq!(d.to_bits(), nd.to_bits());
+    }
+
+    #[test]
+    fn q8_0_is_its_definition(x in prop::collection::vec(-3.0f32..3.0, 32), exponent in -60i32..120) {
+        let x: Vec<f32> = x.iter().map(|v| v * 2f32.powi(exponent)).collect();
+        let ((q, d), (nq, nd)) = (ours_q8_0(&x), naive_q8_0(&x));
+        prop_assert_eq!(q, nq);
+        prop_assert_eq!(d.to_bits(), nd.to_bits());
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_scale_per_32_is_its_definition(x in prop::collection::vec(-3.0f32..3.0, 32), exponent in -118i32..126) {
+        let x: Vec<f32> = x.iter().map(|v| v * 2f32.powi(exponent)).collect();
+        let ((q, d), (nq, nd)) = (ours_32(&x), naive_32(&x));
+        prop_assert_eq!(q, nq);
+        prop_assert_eq!(d.to_bits(), nd.to_bits());
+    }
+}
+
+#[test]
+fn the_f32_scale_per_32_neither_overflows_nor_turns_nan_and_tiny_values_are_zero() {
+    for zero in [0.0f32, -0.0, f32::from_bits(1), 1e-40, -3.7e-37] {
+        let mut x = [0.0; 32];
+        x[7] = zero;
+        assert_eq!(ours_32(&x), (vec![0; 32], 0.0), "{zero:e}");
+    }
+    // Of the smallest reciprocals that are finite the scale is subnormal: 2^-22 of its value is half a unit or more.
+    for extreme in [3.8e-37, f32::MIN_POSITIVE * 64.0, 1e-6, 1.0, 8.4e6, f32::MAX] {
+        for sign in [1.0, -1.0] {
+            let mut x = [0.0; 32];
+            (x[7], x[8]) = (sign * extreme, sign * extreme / 127.0 * 2.5);
+            let (q, d) = ours_32(&x);
+            assert_eq!(i32::from(q[7]), 127 * sign as i32, "{extreme:e}");
+            assert!([2, 3].contains(&(i32::from(q[8]) * sign as i32)), "{extreme:e}");
+            assert!((f64::from(d) * 127.0 / f64::from(extreme) - 1.0).abs() < 2f64.powi(-22), "{extreme:e}");
+        }
+    }
+}
+
+#[test]
+fn a_massive_value_leaves_the_other_scales_alone() {
+    let mut x: Vec<f32> = (0..256).map(|i| (i as f32 * 0.7).sin()).collect();
+    let shape = Shape { block: Q8_K_BLOCK, group: 32 };
+    let before = Codes::new(shape, Scales::Per32, 1, &x);
+    x[100] = 1000.0;
+    let after = Codes::new(shape, Scales::Per32, 1, &x);
+    for j in (0..8).filter(|j| *j != 3) {
+        assert_eq!(before.d[j], after.d[j]);
+        assert_eq!(before.q[32 * j..32 * j + 32], after.q[32 * j..32 * j + 32]);
+    }
+    assert_eq!((after.d[3], after.q[100]), (1000.0 / 127.0, 127));
+}
+
+#[test]
+fn ties_go_to_even_and_the_first_of_equal_extremes_gives_the_sign() {
+    let mut x = vec![0.0f32; 256];
+    (x[3], x[9]) = (127.0, -127.0);
+    for (i, v) in [0.5f32, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5].into_iter().enumerate() {
+        x[20 + i] = v;
+    }
+    let (q, d) = ours_q8_k(&x);
+    assert_eq!(d, -1.0, "the positive extreme comes first");
+    assert_eq!((q[3], q[9]), (-127, 127));
+    assert_eq!(q[20..27], [0, -2, -2, 0, 2, 2, -126]);
+    let (q, d) = ours_q8_0(&x[..32]);
+    assert_eq!(d, 1.0);
+    assert_eq!(q[20..27], [0, 2, 2, 0, -2, -2, 126]);
+}
+
+#[test]
+fn zeros_have_scale_zero_and_codes_zero() {
+    for zero in [0.0f32, -0.0] {
+        assert_eq!(ours_q8_k(&[zero; 256]), (vec![0; 256], 0.0));
+        assert_eq!(ours_q8_0(&[zero; 32]), (vec![0; 32], 0.0));
+    }
+}
+
+#[test]
+fn tiny_blocks_never_become_nan() {
+    for tiny in [f32::from_bits(1), 1e-40, 3.7e-37, 3.8e-37, -3.8e-37, f32::MIN_POSITIVE] {
+        let mut x = vec![0.0f32; 256];
+        x[7] = tiny;
+        let (q, d) = ours_q8_k(&x);
+        assert!(d.is_finite());
+        // Where the reciprocal is finite the value survives, below it the block is zero: never in between.
+        let expected = if (-127.0 / tiny).is_finite() { -127 } else { 0 };
+        assert_eq!(q[7], expected, "{tiny:e}");
+        assert_eq!(d == 0.0, expected == 0, "{tiny:e}");
+        assert!(ours_q8_0(&x[..32]).1.is_finite());
+    }
+}
+
+#[test]
+fn huge_blocks_stay_finite_in_q8_k_and_overflow_openly_in_q8_0() {
+    let mut x = vec![1.0f32; 256];
+    x[0] = f32::MAX;
+    let (q, d) = ours_q8_k(&x);
+    assert_eq!((q[0], q[1]), (-127, 0));
+    // Two roundings, of iscale and of d: the product may pass f32::MAX, so it is formed in f64.
+    assert!((f64::from(d) * -127.0 / f64::from(f32::MAX) - 1.0).abs() < 2.1 * 2f64.powi(-24));
+    assert_eq!(ours_q8_0(&x[..32]).1, f32::INFINITY);
+}
+
+#[test]
+fn a_non_finite_value_makes_the_scale_nan() {
+    for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut x = vec![1.0f32; 256];
+        x[31] = bad;
+        for (q, d) in [ours_q8_k(&x), ours_q8_0(&x[..32]), ours_32(&x[..32])] {
+            assert!(d.is_nan());
+            assert!(q.iter().all(|q| *q == 0));
+        }
+    }
+}
+
+#[test]
+fn codes_are_block_major_with_exact_sums() {
+    let positions = 3;
+    let x: Vec<f32> = (0..positions * 512).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.25).collect();
+    let shapes = [(256, 16), (256, 32), (32, 32)].map(|(block, group)| Shape { block, group });
+    for (shape, scales) in shapes.into_iter().flat_map(|s| [(s, Scales::Ggml), (s, Scales::Per32)]) {
+        let codes = Codes::new(shape, scales, positions, &x);
+        for (i, q) in codes.q.chunks_exact(shape.block).enumerate() {
+            let (b, t) = (i / positions, i % positions);
+            let x = &x[t * 512 + b * shape.block..][..shape.block];
+            let of = scales.of(shape);
+            let naive = x.chunks(shape.block / of).map(|x| match scales {
+                Scales::Per32 => naive_32(x),
+                Scales::Ggml if shape.block == Q8_K_BLOCK => naive_q8_k(x),
+                Scales::Ggml => naive_q8_0(x),
+            });
+            let (naive, d): (Vec<_>, Vec<_>) = naive.unzip();
+            assert_eq!((q, &codes.d[i * of..(i + 1) * of]), (&naive.concat()[..], &d[..]));
+            let mut sums: Vec<i16> = q.chunks(shape.group).map(|g| g.iter().map(|q| i16::from(*q)).sum()).collect();
+            sums.resize(shape.sums(), 0);
+            assert_eq!(codes.sums[i * shape.sums()..][..shape.sums()], sums);
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_codes() {
+    let x: Vec<f32> = (0..40 * 1024).map(|i| (i as f32 * 0.37).sin()).collect();
+    let (shape, scales) = (Shape { block: Q8_K_BLOCK, group: 16 }, Scales::Per32);
+    let whole = Codes::new(shape, scales, 40, &x);
+    for t in 0..40 {
+        let one = Codes::new(shape, scales, 1, &x[t * 1024..(t + 1) * 1024]);
+        for b in 0..4 {
+            assert_eq!(whole.q[(b * 40 + t) * 256..][..256], one.q[b * 256..][..256]);
+            assert_eq!(whole.d[(b * 40 + t) * 8..][..8], one.d[b * 8..][..8]);
+        }
+    }
+}
