@@ -4,6 +4,7 @@
 mod attacks;
 mod commands;
 mod common;
+mod contract;
 mod explain;
 mod falsify;
 mod interruptions;

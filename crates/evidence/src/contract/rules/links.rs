@@ -77,7 +77,7 @@ fn used(claim: &Claim) -> Vec<(String, &'static str, &str)> {
         _ => {}
     }
     if let Some(Control::Fault(fault)) = &claim.control {
-        used.push(("control".to_owned(), "fault", fault));
+        used.push(("control/fault".to_owned(), "fault", fault));
     }
     used
 }
