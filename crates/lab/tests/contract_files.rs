@@ -1,5 +1,5 @@
 //! Contract files that are broken, one fault each: every fault is found, by its rule and at its place.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
 //! `twinpath contract` as a person or a script runs it.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
