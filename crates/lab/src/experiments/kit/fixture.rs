@@ -202,7 +202,8 @@ mod tests {
     fn one_changed_input_byte_changes_each_figure() {
         let x = activation(0);
         let (a, b) = both(&block(0, 0), &x);
-        for at in [0, 5, 9, 20, 143] {
+        // Not the last bytes: the published bytes give group 7 the scale 0, so its codes reach nothing.
+        for at in [0, 5, 9, 20, 80] {
             let mut changed = block(0, 0);
             changed[at] ^= 0x10;
             let (c, d) = both(&changed, &x);
