@@ -56,6 +56,13 @@ impl Config {
         }
     }
 
+    /// Whether every dimension is within the caps: for a shape that was read back and not worked out by [`Described::check`].
+    pub fn is_sensible(&self) -> bool {
+        let dims = [self.hidden, self.heads, self.kv_heads, self.head_dim, self.ffn, self.vocab];
+        let sensible = |d: &usize| (1..=MAX_DIMENSION as usize).contains(d);
+        dims.iter().all(sensible) && self.layers <= MAX_LAYERS as usize && self.windows.len() == self.layers
+    }
+
     /// The first difference that makes values of two models incomparable, in words.
     pub fn difference(&self, other: &Config) -> Option<String> {
         let dims = |c: &Config| {

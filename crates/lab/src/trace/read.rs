@@ -44,6 +44,9 @@ impl Trace {
                 header.schema
             )));
         }
+        if !header.config.is_sensible() {
+            return Err(bad("has a header with a senseless model shape: record it again".into()));
+        }
         let mut sites = Vec::new();
         // In the order of the file, so that the same fault is told of a file every time.
         for name in metadata.offset_keys() {
