@@ -9,6 +9,12 @@ const EVIDENCE: &[&str] = &["-p", "twinpath-evidence", "--lib"];
 /// See [`AREAS`](super::AREAS).
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
+        name: "NaN is within a bound",
+        edits: &[Replace("crates/evidence/src/lib.rs", "    x <= bound\n", "    !(x > bound)\n")],
+        catcher: Test { target: EVIDENCE, name: "nan_is_never_within" },
+        sign: "",
+    },
+    Fault {
         name: "an element that is not a number counts as compared",
         edits: &[Replace(
             "crates/evidence/src/drift.rs",
