@@ -2,10 +2,12 @@
 
 use std::marker::PhantomData;
 
+use twinpath_formats::TensorType;
+
 use super::bytes::{Bytes, Eight, Portable, Terms};
 use super::{Block, Form, Job, Packed, join, split};
 #[cfg(target_arch = "x86_64")]
-use super::{tile, x86};
+use super::{tile, x86, x86::wide};
 use crate::q8::{Codes, Q8_0_BLOCK};
 
 /// Evaluates `job` into `[positions, rows]`; with `SPLIT`, its activations have a scale per 32 values of a 256-wide block.
@@ -15,10 +17,14 @@ pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, out: &mut [f32]) 
         if let Some(s) = x86::Vnni::new(job.isa) {
             // SAFETY: `s` proves the features.
             return unsafe {
-                if job.codes.positions < tile::MIN_POSITIONS {
-                    vnni::<F, SPLIT>(s, job, out)
-                } else {
+                if job.codes.positions >= tile::MIN_POSITIONS {
                     tile::run::<F, SPLIT>(s, job, out)
+                } else {
+                    match F::TYPE {
+                        TensorType::Q4K if !SPLIT => wide::run::<wide::WideQ4K>(s, job, out),
+                        TensorType::Q6K if !SPLIT => wide::run::<wide::WideQ6K>(s, job, out),
+                        _ => vnni::<F, SPLIT>(s, job, out),
+                    }
                 }
             };
         }
@@ -52,7 +58,7 @@ fn either<F: Packed, S: Bytes, const SPLIT: bool>(s: S, job: &Job<'_>, out: &mut
 }
 
 #[inline(always)]
-fn rows<F: Packed, S: Bytes>(s: S, job: &Job<'_>, out: &mut [f32]) {
+pub(super) fn rows<F: Packed, S: Bytes>(s: S, job: &Job<'_>, out: &mut [f32]) {
     let Job { weight, bias, codes, .. } = *job;
     let (rows, positions) = (weight.rows(), codes.positions);
     let mut sums = vec![[0.0f32; 2]; positions];
@@ -170,7 +176,7 @@ fn many<F: Packed, S: Bytes>(s: S, row: &[u8], codes: &Codes, sums: &mut [[f32; 
 
 /// Adds one block to the two sums of an output.
 #[inline(always)]
-fn step(form: Form, sums: &mut [f32; 2], (d, dm): (f32, f32), a: f32, p: i32, m: i32) {
+pub(super) fn step(form: Form, sums: &mut [f32; 2], (d, dm): (f32, f32), a: f32, p: i32, m: i32) {
     if form == Form::Offset {
         sums[0] = (d * a).mul_add(p.wrapping_sub(m) as f32, sums[0]);
     } else {

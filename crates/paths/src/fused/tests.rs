@@ -124,7 +124,8 @@ fn bits(y: &[f32]) -> Vec<u32> {
     y.iter().map(|y| y.to_bits()).collect()
 }
 
-/// Rows around a tile of 16, positions around every tile of positions, one to nine blocks.
+/// Rows around a tile of 16, positions around every tile of positions, one to nine blocks; blocks of all rows around a unit
+/// of four.
 #[test]
 fn all_instruction_sets_give_the_same_bits() {
     let mut random = Random::new(3);
@@ -132,6 +133,8 @@ fn all_instruction_sets_give_the_same_bits() {
         for fill in FILLS {
             for (rows, blocks, positions) in
                 [(1, 1, 1), (5, 4, 1), (16, 3, 8), (17, 5, 9), (33, 9, 2), (15, 2, 21), (6, 19, 1), (9, 8, 1)]
+                    .into_iter()
+                    .chain([(2, 1, 7), (3, 1, 1), (1, 5, 3), (2, 3, 1), (7, 1, 1)])
             {
                 let cols = blocks * entry.shape.block;
                 let bytes = weights(entry.tensor_type, rows, cols, fill, &mut random);

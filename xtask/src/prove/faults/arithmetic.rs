@@ -56,6 +56,26 @@ pub(super) const FAULTS: &[Fault] = &[
         sign: "avx2",
     },
     Fault {
+        name: "the VNNI kernel of whole Q4_K rows takes the minimums of one block for those of its neighbour",
+        edits: &[Replace(
+            "crates/paths/src/fused/x86/wide/q4_k.rs",
+            "(0, 4, 8, 12));\n            let m =",
+            "(4, 0, 8, 12));\n            let m =",
+        )],
+        catcher: Test { target: PATHS, name: "all_instruction_sets_give_the_same_bits" },
+        sign: "avx512vnni",
+    },
+    Fault {
+        name: "the VNNI kernel of whole Q6_K rows reads a group's scale as unsigned",
+        edits: &[Replace(
+            "crates/paths/src/fused/x86/wide/q6_k.rs",
+            "_mm512_srai_epi16::<8>(_mm512_shuffle_epi8(each, SECOND.load()))",
+            "_mm512_srli_epi16::<8>(_mm512_shuffle_epi8(each, SECOND.load()))",
+        )],
+        catcher: Test { target: PATHS, name: "all_instruction_sets_give_the_same_bits" },
+        sign: "avx512vnni",
+    },
+    Fault {
         name: "a batch adds its blocks in another order",
         edits: &[Replace(
             "crates/paths/src/fused/row.rs",

@@ -5,6 +5,7 @@
 
 mod products;
 mod split;
+pub(in crate::fused) mod wide;
 
 use std::arch::x86_64::*;
 
