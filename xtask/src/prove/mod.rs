@@ -19,6 +19,10 @@ use faults::{Catcher, Edit, Fault};
 /// A planted fault may make a test hang; then it was not caught.
 const LIMIT: Duration = Duration::from_secs(1800);
 
+/// Packages that are selected beside that of a test, though they hold none of its name: the features of dependencies follow
+/// from what is selected, and with these they are nearly those of the whole workspace, so that each is built once.
+const WITH: &[&str] = &["-p", "twinpath", "-p", "xtask"];
+
 /// Plants every fault and prints a line for each. Exit code 1 if one was not caught, or its catcher is red without it.
 ///
 /// # Errors
@@ -91,7 +95,8 @@ impl Place {
             }
             Catcher::Test { target, name } => {
                 let mut cargo = cargo(&self.root, Some(&self.target));
-                let ended = command::run(cargo.args(["test", "--release"]).args(target).arg(name), LIMIT)?;
+                let cargo = cargo.args(["test", "--release"]).args(WITH).args(target).arg(name);
+                let ended = command::run(cargo, LIMIT)?;
                 Ok(match ended.success {
                     true if verdicts(&ended.output, name).any(|verdict| verdict == "ok") => Outcome::Passed,
                     true => Outcome::Skipped(format!("no test {name} was run:\n{}", ended.output)),
