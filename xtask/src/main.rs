@@ -1,7 +1,9 @@
 //! Project chores. `cargo xtask check` runs every gate, `cargo xtask prove` shows that each gate can fail,
-//! `cargo xtask gen-model` writes random weights of a real model's sizes, `cargo xtask fuzz` runs the fuzz targets.
+//! `cargo xtask gen-model` writes random weights of a real model's sizes, `cargo xtask bench` counts instructions, and
+//! `cargo xtask fuzz` runs the fuzz targets.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for people at a terminal")]
 
+mod bench;
 mod check;
 mod command;
 mod fuzz;
@@ -36,6 +38,12 @@ enum Chore {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Counts the instructions of one decoding step, beside the recorded counts. Exit code 3: skipped, without valgrind.
+    Bench {
+        /// Replaces the recorded counts.
+        #[arg(long)]
+        record: bool,
+    },
     /// Writes a GGUF file of random weights with the sizes and block types of a real model.
     GenModel(gen_model::GenModel),
     /// Runs each fuzz target for a while. Exit code 3: skipped, because a tool is missing.
@@ -61,6 +69,7 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
     match chore {
         Chore::Check { only } => check::check(&root, only.as_deref()),
         Chore::Prove { only } => prove::prove(&root, only.as_deref()),
+        Chore::Bench { record } => bench::bench(&root, record),
         Chore::GenModel(what) => gen_model::run(&root, &what).map(|()| ExitCode::SUCCESS),
         Chore::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
     }

@@ -84,6 +84,9 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Claims about numbers that a machine re-measures
     Contract(crate::commands::contract::Args),
+    /// How fast it is here, and how fast this machine would allow it to be
+    #[command(after_help = crate::commands::bench::EXAMPLES)]
+    Bench(crate::commands::bench::Args),
     /// Run the built-in experiments: claims, each with a procedure that could refute it
     #[command(after_help = "Examples:\n  twinpath falsify\n  twinpath falsify --published\n  \
         twinpath falsify mechanism A5-real-weights --model model.gguf\n  twinpath falsify A1-rope --explain\n\n\

@@ -30,6 +30,11 @@ impl Bar {
         Bar { bar, start: Instant::now(), quiet }
     }
 
+    /// What is being done.
+    pub(crate) fn say(&mut self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+
     /// `done` of `total`.
     pub(crate) fn at(&mut self, done: u64, total: u64) {
         if !self.quiet && self.bar.is_hidden() && self.start.elapsed() > PATIENCE {

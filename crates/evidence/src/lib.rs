@@ -2,6 +2,7 @@
 //! records alone.
 
 pub mod attribution;
+pub mod bench;
 pub mod comparison;
 pub mod contract;
 pub mod drift;
@@ -20,6 +21,7 @@ pub mod stats;
 pub mod verdict;
 
 pub use attribution::{Attribution, GroupShare, Interaction, Interval};
+pub use bench::Bench;
 pub use comparison::{Comparison, Judgement, Outcome, SideInfo, SiteRecord, Warning};
 pub use drift::{Drift, DriftSum, Peak};
 pub use inspection::{Inspection, ModelFacts, TensorFacts, TypeCount};
@@ -27,7 +29,7 @@ pub use local::{Local, LocalSum, Residual};
 pub use logits::{Flip, LogitDrift, LogitSum};
 pub use null::{NullTest, SiteNull};
 pub use profile::{Massive, Profile};
-pub use provenance::{FileId, Provenance};
+pub use provenance::{FileId, Machine, Provenance};
 pub use scope::{Positions, Scope, Values};
 pub use split::{Split, SplitElement, SplitSum};
 pub use stats::{Stats, StatsSum};

@@ -56,6 +56,22 @@ pub enum LabError {
         /// Why.
         why: String,
     },
+    /// Memory for measuring is short.
+    #[error("no memory for {bytes} bytes: {source}; free some, or measure with --quick")]
+    Memory {
+        /// How much.
+        bytes: u64,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another engine refuses a product.
+    #[error("{name}: {why}")]
+    Peer {
+        /// The engine.
+        name: &'static str,
+        /// Why.
+        why: String,
+    },
     /// A file cannot be written or read.
     #[error("{}: {source}", file.display())]
     Io {

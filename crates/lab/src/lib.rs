@@ -1,5 +1,6 @@
 //! Runs models along paths, records what they compute and compares it. Nothing here prints.
 
+pub mod bench;
 pub mod compare;
 pub mod contract;
 mod contrast;

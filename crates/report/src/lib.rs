@@ -1,6 +1,7 @@
 //! Records to text. Nothing here computes, and nothing here touches a model.
 
 mod attribution;
+mod bench;
 mod comparison;
 pub mod contract;
 mod falsification;
@@ -18,6 +19,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 pub use attribution::attribution;
+pub use bench::bench;
 pub use comparison::{View, comparison};
 pub use falsification::falsification;
 pub use html::{HtmlError, html};

@@ -26,6 +26,12 @@ const LISTS: &[List] = &[
         name: "EXPERIMENTS",
         others: &["mod", "kit"],
     },
+    List {
+        folder: "crates/lab/src/bench",
+        file: "crates/lab/src/bench/mod.rs",
+        name: "MEASURES",
+        others: &["mod", "kit", "race", "system"],
+    },
     List { folder: "crates/engine/src/arch", file: "crates/engine/src/arch/mod.rs", name: "ARCHS", others: &["mod"] },
     List {
         folder: "crates/paths/src/fused",

@@ -1,5 +1,8 @@
 //! One file per command.
 
+pub(crate) mod bench;
+#[cfg(feature = "candle")]
+mod bench_candle;
 mod compare;
 pub(crate) mod contract;
 mod convert;
@@ -31,6 +34,7 @@ pub(crate) fn dispatch(args: &Args) -> Result<u8> {
         Command::Compare(command) => compare::run(command, &args.global),
         Command::Explain(command) => explain::run(command, &args.global),
         Command::Contract(command) => contract::run(command, &args.global),
+        Command::Bench(command) => bench::run(command, &args.global),
         Command::Falsify(command) => falsify::run(command, &args.global),
         Command::Convert(command) => convert::run(command, &args.global),
         Command::List(command) => list::run(command, &args.global),

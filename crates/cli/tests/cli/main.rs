@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod attacks;
+mod bench;
 mod commands;
 mod common;
 mod contract;

@@ -4,6 +4,7 @@
 //! path and kernels made it.
 
 mod read;
+mod statistics;
 mod write;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use twinpath_engine::Config;
 use twinpath_evidence::{Positions, Provenance, SideInfo, Stats};
 
 pub use read::{Trace, TraceSide};
+pub use statistics::statistics;
 pub use write::{Selection, record};
 
 /// Version of the layout; a reader refuses others.

@@ -58,14 +58,7 @@ pub fn record(
         let why = format!("position {} is not in the prompt of {} tokens", rows.start, tokens.len());
         return Err(LabError::BadTrace { file: out.to_owned(), why });
     }
-    let header = Header {
-        schema: SCHEMA,
-        provenance: provenance(&[party], true)?,
-        side: party.info(),
-        config: model.config().clone(),
-        tokens: tokens.to_vec(),
-        positions: Positions::new(rows.start, rows.len()),
-    };
+    let header = header(party, model, tokens, &rows, true)?;
     let mut body = Body::new(out, rows)?;
     let mut side = party.side(tokens, None);
     let stages = stages(model.config().layers, tokens.len());
@@ -79,6 +72,24 @@ pub fn record(
     progress(stages.len() as u64, stages.len() as u64);
     let positions = header.positions;
     Ok(TraceRecord { header, sites: body.table(positions) })
+}
+
+/// What a recording of these rows says of itself; without `hash`, the files of the model are not read for it.
+pub(super) fn header(
+    party: &Party<'_>,
+    model: &Model,
+    tokens: &[u32],
+    rows: &Range<usize>,
+    hash: bool,
+) -> Result<Header, LabError> {
+    Ok(Header {
+        schema: SCHEMA,
+        provenance: provenance(&[party], hash)?,
+        side: party.info(),
+        config: model.config().clone(),
+        tokens: tokens.to_vec(),
+        positions: Positions::new(rows.start, rows.len()),
+    })
 }
 
 /// One tensor of the file.

@@ -44,4 +44,19 @@ pub(super) const FAULTS: &[Fault] = &[
         catcher: Test { target: EVIDENCE, name: "nothing_compared_is_neither_identical_nor_complete" },
         sign: "",
     },
+    Fault {
+        name: "a target of speed is held by the better rounds",
+        edits: &[Replace("crates/evidence/src/bench.rs", "(crate::within(bound, q1),", "(crate::within(bound, q3),")],
+        catcher: Test { target: EVIDENCE, name: "a_target_is_held_only_if_the_quartile_on_its_side_is_within" },
+        sign: "",
+    },
+    Fault {
+        name: "a ratio of times is one of rates",
+        edits: &[Replace("crates/lab/src/bench/race.rs", "|(of, to)| to / of)", "|(of, to)| of / to)")],
+        catcher: Test {
+            target: &["-p", "twinpath-lab", "--lib"],
+            name: "turns_alternate_and_each_ratio_is_formed_within_a_round",
+        },
+        sign: "",
+    },
 ];
