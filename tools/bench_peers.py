@@ -246,8 +246,7 @@ class Ggml:
 
     def __init__(self, folder):
         self.libs = str(libraries()).encode()
-        library = folder / "bench_ggml.so"
-        source = HERE / "bench_ggml.c"
+        library, source = folder / "bench_ggml.so", HERE / "bench_ggml.c"
         if not library.exists():
             subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-pthread", source, "-o", library, "-ldl"], check=True)
         self.call = ctypes.CDLL(str(library)).bench_ggml
@@ -346,17 +345,34 @@ def show(rows):
             print(f"{'':44} {'':8} {rate:8.2f} {r['unit']:7} tried: {setting}")
 
 
+def table(files):
+    """The rows of some records as Markdown."""
+    print("| | ours | theirs | ratio (quartiles) | target | against |\n|---|---|---|---|---|---|")
+    for r in (row for file in files for row in json.loads(file.read_text())["rows"]):
+        held = {True: "held", False: "not held", None: "unclear"}[r["held"]] if r["target"] else ""
+        target = f"≥ {r['target']}: {held}" if r["target"] else ""
+        q = r["ratio"]
+        ours, theirs = (f"{r[side]['median']:.3g} {r['unit']}" for side in ("ours", "theirs"))
+        ratio = f"{q['median']:.2f} ({q['q1']:.2f} .. {q['q3']:.2f})"
+        print(f"| {r['name']} | {ours} | {theirs} | {ratio} | {target} | {r['opponent']} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--twinpath", default="target/release/twinpath")
-    parser.add_argument("--model", type=Path, action="append", required=True, help="a GGUF file; can be given several times")
+    parser.add_argument("--model", type=Path, action="append", default=[], help="a GGUF file; can be given several times")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--kernel-rounds", type=int, default=3, help="0 leaves the kernels out")
     parser.add_argument("--record", type=Path, help="also write the table here, as JSON")
+    parser.add_argument("--table", type=Path, nargs="+", metavar="RECORD", help="print records as Markdown, and measure nothing")
     args = parser.parse_args()
+    if args.table:
+        return table(args.table)
+    if not args.model:
+        parser.error("name a model: --model FILE")
     rows, system = [], ""
     with tempfile.TemporaryDirectory() as folder:
         if args.kernel_rounds:

@@ -59,4 +59,30 @@ pub(super) const FAULTS: &[Fault] = &[
         },
         sign: "",
     },
+    Fault {
+        name: "the layer table without a file leaves a position out",
+        edits: &[Replace(
+            "crates/lab/src/trace/statistics.rs",
+            "for t in 0..recorded.values.shape().0 {",
+            "for t in 1..recorded.values.shape().0 {",
+        )],
+        catcher: Test {
+            target: &["-p", "twinpath-lab", "--test", "statistics"],
+            name: "statistics_are_those_of_a_recording_of_all_positions",
+        },
+        sign: "",
+    },
+    Fault {
+        name: "a record of speed names a folder of the machine",
+        edits: &[Replace(
+            "crates/lab/src/bench/mod.rs",
+            "for file in &mut provenance.files {",
+            "for file in &mut [] as &mut [twinpath_evidence::FileId] {",
+        )],
+        catcher: Test {
+            target: &["-p", "twinpath", "--test", "cli"],
+            name: "a_quick_look_measures_what_was_asked_for_and_names_no_folder",
+        },
+        sign: "",
+    },
 ];
