@@ -31,7 +31,7 @@ pub(crate) fn bench(root: &Path, record: bool) -> anyhow::Result<ExitCode> {
         eprintln!("skipped: valgrind is not installed");
         return Ok(ExitCode::from(crate::SKIPPED));
     }
-    let build = ["build", "--release", "-p", "twinpath-lab", "--example", "decode_steps"];
+    let build = ["build", "--release", "--workspace", "--example", "decode_steps"];
     let ended = command::run(cargo(root, None).args(build), LIMIT)?;
     ensure!(ended.success, "{}", ended.output);
     let recorded = std::fs::read_to_string(root.join(RECORD)).unwrap_or_default();

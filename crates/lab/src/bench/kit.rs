@@ -64,8 +64,11 @@ pub(super) fn read(isa: Isa, bytes: &[u8]) {
     }
 }
 
+/// Multiplies as often as it is told, or says that the instruction set cannot.
+type Limit = fn(Isa, u64) -> Option<u64>;
+
 /// Multiplies on each thread of the pool that runs it; returns the multiplications done.
-pub(super) fn multiply(limit: fn(Isa, u64) -> Option<u64>, isa: Isa, macs: f64) -> f64 {
+fn multiply(limit: Limit, isa: Isa, macs: f64) -> f64 {
     let each = (macs / rayon::current_num_threads() as f64) as u64;
     let done = rayon::broadcast(|_| limit(isa, each));
     done.into_iter().flatten().map(|n| n as f64).sum()
@@ -77,8 +80,7 @@ pub(super) const F32_PEAK: &str = "f32 peak";
 
 /// Lets both peaks take part: `macs` products count as `work`. One that the instruction set has not takes no part.
 pub(super) fn peaks<'r>(race: &mut Race<'r>, isa: Isa, pool: &'r ThreadPool, macs: f64, work: f64) {
-    let limits: [(&str, fn(Isa, u64) -> Option<u64>); 2] =
-        [(INT8_PEAK, limits::multiply_int8), (F32_PEAK, limits::multiply_f32)];
+    let limits: [(&str, Limit); 2] = [(INT8_PEAK, limits::multiply_int8), (F32_PEAK, limits::multiply_f32)];
     for (name, limit) in limits {
         if limit(isa, 1).is_some() {
             race.racer(name, pool, move || Ok(multiply(limit, isa, macs) / macs * work));
