@@ -210,6 +210,9 @@ pub(crate) struct Compare {
     /// Run the f64 oracle along: auto does where it is estimated to take less than a minute
     #[arg(long, value_enum, default_value_t = OracleArg::Auto)]
     pub(crate) oracle: OracleArg,
+    /// Run each layer of A on B's input as well: what a layer adds to the drift, and what it passes on (one more pass)
+    #[arg(long, value_enum, default_value_t = OracleArg::Auto)]
+    pub(crate) split_layers: OracleArg,
     /// One line for each site, whatever the number of layers (the same as --sites all)
     #[arg(long, conflicts_with = "layers")]
     pub(crate) full: bool,
@@ -222,6 +225,9 @@ pub(crate) struct Compare {
     /// Measure the drift alone: replay nothing, judge nothing
     #[arg(long)]
     pub(crate) no_replay: bool,
+    /// Judge B's matrix products by the statistics of rounding alone, as if how it codes activations were not known
+    #[arg(long, conflicts_with = "no_replay")]
+    pub(crate) statistical: bool,
     /// Chance of a false alarm in the whole run
     #[arg(long, value_name = "P", default_value_t = 1e-3, value_parser = probability)]
     pub(crate) alpha: f64,
@@ -237,6 +243,9 @@ pub(crate) struct Compare {
     /// Also write the comparison as one self-contained page
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Replace the page if it exists
+    #[arg(long, requires = "html")]
+    pub(crate) force: bool,
     /// Leave the hashes of the files out of the record
     #[arg(long)]
     pub(crate) no_hash: bool,

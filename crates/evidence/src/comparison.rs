@@ -2,18 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Budget;
 use crate::drift::Drift;
+use crate::layers::LayerSplit;
 use crate::local::Local;
 use crate::logits::LogitDrift;
 use crate::null::NullTest;
 use crate::profile::Profile;
 use crate::provenance::Provenance;
 use crate::split::Split;
+use crate::statistical::Statistical;
 use crate::stats::Stats;
 use crate::verdict::Verdict;
 
 /// Version of the JSON layout.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,8 @@ pub struct SiteRecord {
     pub a_local: Option<Local>,
     /// B on its own.
     pub b_local: Option<Local>,
+    /// B by the statistics of rounding, where that was asked for or its inputs are not known.
+    pub statistical: Option<Statistical>,
     /// Where the drift comes from; absent where B is not replayed or A's arithmetic is unknown.
     pub split: Option<Split>,
     /// What follows; absent without replay.
@@ -72,8 +77,8 @@ pub struct Judgement {
     pub judged: u64,
     /// Elements that should have been.
     pub expected: u64,
-    /// Multiplications and additions of all that ran (both sides, their replays, the oracle), in forward passes of one
-    /// side.
+    /// Multiplications and additions of all that ran (both sides, their replays, the oracle, A's layers on B's input), in
+    /// forward passes of one side.
     pub passes: f64,
 }
 
@@ -93,13 +98,16 @@ impl Judgement {
         }
         let first = sites.iter().find(|s| matches!(s.verdict, Some(Verdict::Unexplained { .. })));
         let locals = || sites.iter().flat_map(|s| [s.a_local.as_ref(), s.b_local.as_ref()]).flatten();
+        let statistical = || sites.iter().filter_map(|s| s.statistical.as_ref());
+        let judged = locals().map(|l| l.judged).chain(statistical().map(|s| s.judged)).sum();
+        let not_judged = locals().map(|l| l.not_judged).chain(statistical().map(|s| s.not_judged)).sum::<u64>();
         Some(Judgement {
             verdict,
             first_unexplained: first.map(|s| s.site.clone()),
             alpha,
             counts,
-            judged: locals().map(|l| l.judged).sum(),
-            expected: locals().map(|l| l.judged + l.not_judged).sum(),
+            judged,
+            expected: judged + not_judged,
             passes,
         })
     }
@@ -122,13 +130,17 @@ pub struct Comparison {
     pub tokens: Vec<u32>,
     /// In execution order.
     pub sites: Vec<SiteRecord>,
+    /// What each layer adds and passes on; absent unless every layer of A was also run on B's input.
+    pub layers: Option<LayerSplit>,
     /// B's next-token distributions against A's.
     pub logits: Option<LogitDrift>,
     /// A's against the oracle's.
     pub a_oracle_logits: Option<LogitDrift>,
     /// B's against the oracle's.
     pub b_oracle_logits: Option<LogitDrift>,
-    /// Norms of the residual stream, token by token.
+    /// Each side's whole error against the oracle; absent where it did not run.
+    pub budget: Option<Budget>,
+    /// Norms token by token: of every site for a prompt of few tokens, else of the residual stream.
     pub profiles: Vec<Profile>,
     /// Doubts.
     pub warnings: Vec<Warning>,
@@ -242,6 +254,17 @@ pub enum Warning {
         /// `‖B‖ / ‖A‖` there over the median of all positions.
         ratio: f64,
     },
+    /// One token is much larger than the others, on both sides alike.
+    LargeToken {
+        /// The site where it is largest.
+        site: String,
+        /// The token position.
+        position: usize,
+        /// Its norm over the median one, in A.
+        times: f64,
+        /// Root mean square over all positions over that of the last, in A and in B.
+        all_over_last: [f64; 2],
+    },
     /// Some activations are a thousand times the median.
     Massive {
         /// The site with the largest.
@@ -298,6 +321,13 @@ impl std::fmt::Display for Warning {
                 f,
                 "at {site} the norm of position {position} is {ratio:.3} times as large in B, measured by the other \
                  positions: check that tokens and positions are aligned before trusting a pooled number"
+            ),
+            Warning::LargeToken { site, position, times, all_over_last: [a, b] } => write!(
+                f,
+                "position {position} is {times:.1} times as large as the median position at {site}: pooled over all \
+                 positions the values there are {a:.2} times those of the last position in A, and {b:.2} times in B, so a \
+                 ratio of one side's all to the other's last would show {a:.1}x with no arithmetic at all; compare equal \
+                 positions only"
             ),
             Warning::Massive { site, position, channel, a, b, positions, channels, one_sided } => write!(
                 f,

@@ -3,11 +3,14 @@
 
 pub mod attribution;
 pub mod bench;
+pub mod budget;
 pub mod comparison;
 pub mod contract;
 pub mod drift;
 pub mod experiment;
+pub mod histogram;
 pub mod inspection;
+pub mod layers;
 pub mod ledger;
 pub mod local;
 pub mod logits;
@@ -17,14 +20,18 @@ pub mod provenance;
 pub mod published;
 pub mod scope;
 pub mod split;
+pub mod statistical;
 pub mod stats;
 pub mod verdict;
 
 pub use attribution::{Attribution, GroupShare, Interaction, Interval};
 pub use bench::Bench;
+pub use budget::{Budget, SideBudget};
 pub use comparison::{Comparison, Judgement, Outcome, SideInfo, SiteRecord, Warning};
 pub use drift::{Drift, DriftSum, Peak};
+pub use histogram::{Histogram, HistogramSum};
 pub use inspection::{Inspection, ModelFacts, TensorFacts, TypeCount};
+pub use layers::{LayerDrift, LayerSplit};
 pub use local::{Local, LocalSum, Residual};
 pub use logits::{Flip, LogitDrift, LogitSum};
 pub use null::{NullTest, SiteNull};
@@ -32,6 +39,7 @@ pub use profile::{Massive, Profile};
 pub use provenance::{FileId, Machine, Provenance};
 pub use scope::{Positions, Scope, Values};
 pub use split::{Split, SplitElement, SplitSum};
+pub use statistical::Statistical;
 pub use stats::{Stats, StatsSum};
 pub use verdict::{Evidence, Finding, Verdict};
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::histogram::{Histogram, HistogramSum};
 use crate::verdict::{CALIBRATED, Contrast, Evidence, Finding, Part, SIGMA, Verdict};
 use crate::within;
 
@@ -26,6 +27,8 @@ pub struct Local {
     pub not_judged: u64,
     /// Activations taken to have been coded the other way.
     pub flips: usize,
+    /// Residuals in standard deviations.
+    pub histogram: Histogram,
     /// What follows.
     pub verdict: Verdict,
 }
@@ -89,6 +92,7 @@ pub struct LocalSum {
     worst: Option<Worst>,
     range: Option<(f64, f64)>,
     flips: usize,
+    histogram: HistogramSum,
     rows: std::collections::BTreeSet<usize>,
     part: Option<Part>,
     contrast: Option<Contrast>,
@@ -108,6 +112,7 @@ impl LocalSum {
         }
         self.judged += 1;
         let difference = r.value - r.declared;
+        self.histogram.add(difference, SIGMA * r.spread);
         if difference.is_finite() {
             self.residual += difference * difference;
             let (min, max) = self.range.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
@@ -164,6 +169,7 @@ impl LocalSum {
         self.convicted += other.convicted;
         self.not_judged += other.not_judged;
         self.flips += other.flips;
+        self.histogram.merge(&other.histogram);
         self.rows.extend(other.rows);
         if let Some(w) = other.worst
             && self.worst.is_none_or(|mine| w.sigmas > mine.sigmas)
@@ -198,6 +204,7 @@ impl LocalSum {
             convicted: self.convicted,
             not_judged: self.not_judged,
             flips: self.flips,
+            histogram: self.histogram.finish(),
             verdict: self.verdict(side, idle),
         }
     }

@@ -11,6 +11,9 @@ pub const MASSIVE: f64 = 100.0;
 pub const TIMES_MEDIAN: f64 = 1000.0;
 /// Ratio of norms, against the median ratio of the site, above which a token stands out.
 pub const UNEVEN: f64 = 2.0;
+/// Times the median norm above which a token is large: seven positions of which one is that much larger have, pooled, four
+/// times the root mean square of any other.
+pub const LARGE: f64 = 10.0;
 /// Massive activations that are listed for a site; the others are counted.
 const MOST_LISTED: usize = 8;
 
@@ -23,6 +26,8 @@ pub struct Profile {
     pub a: Vec<f64>,
     /// Of B's.
     pub b: Vec<f64>,
+    /// Of their difference.
+    pub drift: Vec<f64>,
     /// The largest massive activations.
     pub massive: Vec<Massive>,
     /// All of them.
@@ -45,18 +50,19 @@ pub struct Massive {
 }
 
 impl Profile {
-    /// Adds one position of both sides.
-    pub fn add(&mut self, position: usize, a: &[f64], b: &[f64]) {
+    /// Adds one position of both sides; `channels` maps an index of the rows to the channel to report.
+    pub fn add(&mut self, position: usize, a: &[f64], b: &[f64], channels: impl Fn(usize) -> usize) {
         let norm = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>().sqrt();
         self.a.push(norm(a));
         self.b.push(norm(b));
+        self.drift.push(a.iter().zip(b).map(|(a, b)| (b - a) * (b - a)).sum::<f64>().sqrt());
         let (least_a, least_b) = (threshold(a), threshold(b));
-        for (channel, (x, y)) in a.iter().zip(b).enumerate() {
+        for (i, (x, y)) in a.iter().zip(b).enumerate() {
             let massive = (x.abs() > least_a, y.abs() > least_b);
             if massive.0 || massive.1 {
                 self.massive_count += 1;
                 let one_sided = massive.0 != massive.1;
-                self.massive.push(Massive { position, channel, a: *x, b: *y, one_sided });
+                self.massive.push(Massive { position, channel: channels(i), a: *x, b: *y, one_sided });
             }
         }
         self.massive.sort_by(|p, q| q.a.abs().total_cmp(&p.a.abs()));
@@ -65,7 +71,27 @@ impl Profile {
 
     /// An empty one.
     pub fn new(site: String) -> Profile {
-        Profile { site, a: Vec::new(), b: Vec::new(), massive: Vec::new(), massive_count: 0 }
+        Profile { site, a: Vec::new(), b: Vec::new(), drift: Vec::new(), massive: Vec::new(), massive_count: 0 }
+    }
+
+    /// Root mean square over all positions over that of the last one, for A and B: what a comparison of unequal positions
+    /// would show. Absent where the last row is all zero on one side.
+    pub fn all_over_last(&self) -> Option<[f64; 2]> {
+        let of = |norms: &[f64]| {
+            let last = norms.last().filter(|n| **n > 0.0)?;
+            Some((norms.iter().map(|n| n * n).sum::<f64>() / norms.len() as f64).sqrt() / last)
+        };
+        Some([of(&self.a)?, of(&self.b)?])
+    }
+
+    /// The largest position of A with its norm over the median one, if it stands out.
+    pub fn large(&self) -> Option<(usize, f64)> {
+        let mut sorted = self.a.clone();
+        sorted.sort_by(f64::total_cmp);
+        let median = *sorted.get(sorted.len() / 2)?;
+        let at = (0..self.a.len()).max_by(|i, j| self.a[*i].total_cmp(&self.a[*j]))?;
+        let times = self.a[at] / median;
+        (times.is_finite() && times >= LARGE).then_some((at, times))
     }
 
     /// The position whose ratio of norms is farthest from the median one, with that relative ratio, if it stands out.
@@ -101,13 +127,14 @@ mod tests {
     fn massive_activations_and_uneven_norms_are_named() {
         let mut p = Profile::new("blk.0.output".into());
         let mut row = vec![0.1; 64];
-        p.add(0, &row, &row);
-        p.add(1, &row, &row);
+        let same = |i| i;
+        p.add(0, &row, &row, same);
+        p.add(1, &row, &row, same);
         assert_eq!((p.massive_count, p.uneven()), (0, None));
         let plain = row.clone();
         row[5] = 120.0;
-        p.add(2, &row, &plain);
-        assert_eq!((p.massive_count, p.massive[0].channel, p.massive[0].one_sided), (1, 5, true));
+        p.add(2, &row, &plain, |i| i + 3);
+        assert_eq!((p.massive_count, p.massive[0].channel, p.massive[0].one_sided), (1, 8, true));
         let (position, ratio) = p.uneven().unwrap();
         assert_eq!(position, 2);
         assert!(ratio < 0.01, "{ratio}");
@@ -117,7 +144,23 @@ mod tests {
     fn large_but_not_a_thousand_times_the_median_is_not_massive() {
         let mut p = Profile::new("embed".into());
         let row: Vec<f64> = (0..64).map(|i| 1.0 + f64::from(i) * 10.0).collect();
-        p.add(0, &row, &row);
+        p.add(0, &row, &row, |i| i);
         assert_eq!(p.massive_count, 0);
+    }
+
+    #[test]
+    fn a_large_token_is_named_with_the_ratio_that_unequal_positions_would_show() {
+        let mut p = Profile::new("blk.3.ffn_swiglu".into());
+        let row = vec![0.5; 64];
+        let large: Vec<f64> = row.iter().map(|x| x * 48.0).collect();
+        p.add(0, &large, &large, |i| i);
+        (1..7).for_each(|t| p.add(t, &row, &row, |i| i));
+        assert_eq!(p.large(), Some((0, 48.0)));
+        let [a, b] = p.all_over_last().unwrap();
+        // sqrt((48² + 6) / 7): the published 18.23 is this, but for what the other six tokens are.
+        assert!((a - f64::sqrt(2310.0 / 7.0)).abs() < 1e-12 && a == b, "{a}");
+        assert_eq!((p.drift.as_slice(), p.uneven()), ([0.0; 7].as_slice(), None));
+        p.a[0] = p.a[1] * 9.9;
+        assert_eq!(p.large(), None);
     }
 }

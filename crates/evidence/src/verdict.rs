@@ -69,7 +69,7 @@ pub enum Verdict {
 }
 
 /// What explains a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Evidence {
     /// Replay on the recorded input, within the calibrated tolerance.
@@ -79,8 +79,13 @@ pub enum Evidence {
         /// How many.
         count: usize,
     },
-    /// Outputs alone: their drift is as large as rounding predicts.
-    Statistical,
+    /// Outputs alone: their drift is as large as rounding predicts. It comes with what would have been found.
+    Statistical {
+        /// Smallest gain, as a share of all values.
+        least_gain: f64,
+        /// Smallest offset of one row, over the root mean square of the values.
+        least_offset: f64,
+    },
 }
 
 /// What names a bug.

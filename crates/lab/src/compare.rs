@@ -12,6 +12,7 @@ use twinpath_evidence::{Comparison, FileId, Judgement, Outcome, Provenance, Warn
 use crate::Progress;
 use crate::error::LabError;
 use crate::judge::Replay;
+use crate::layers::Splitter;
 use crate::lockstep::Lockstep;
 pub use crate::party::Party;
 use crate::side::{ModelSide, Side, stages};
@@ -36,10 +37,15 @@ pub enum OracleChoice {
 pub struct CompareOptions {
     /// The f64 oracle.
     pub oracle: OracleChoice,
+    /// Each layer of A on B's input as well, which splits the drift layer by layer: one forward pass. `Auto` does where the
+    /// oracle, too, would be quick.
+    pub layers: OracleChoice,
     /// Hash the model files into the record.
     pub hash: bool,
     /// Replay every op of every path on its own inputs and judge it, with this chance of a false alarm in the whole run.
     pub replay: Option<f64>,
+    /// Judge B's linear ops by the statistics of rounding instead, as if how their activations were coded were not known.
+    pub statistical: bool,
 }
 
 /// Runs both sides over `tokens` and compares every value of every layer.
@@ -80,21 +86,27 @@ pub fn compare(
     let alpha = options.replay;
     let replay_a = alpha.and_then(|alpha| replay(a, None, alpha, tokens.len()));
     let replay_b = alpha.and_then(|alpha| replay(b, declared_a.as_deref(), alpha, tokens.len()));
+    let replay_b = replay_b.map(|replay| Replay { statistical: options.statistical, ..replay });
     let (mut side_a, mut side_b) = (a.side(tokens, replay_a), b.side(tokens, replay_b));
     let recorded = [a, b].map(|party| party.model().is_none());
-    let mut walk = Lockstep::new(a.config(), recorded);
+    let mut walk = Lockstep::new(a.config(), recorded, tokens.len());
+    let mut layers = if splits_layers(a, tokens.len(), options.layers) { Splitter::new(a) } else { None };
     let stages = stages(a.config().layers, tokens.len());
     for (done, stage) in stages.iter().enumerate() {
         progress(done as u64, stages.len() as u64);
         let (from_a, from_b) = (side_a.stage(stage)?, side_b.stage(stage)?);
         let from_oracle = reference.as_mut().map(|o| o.stage(stage)).transpose()?;
         walk.add(&from_a, &from_b, from_oracle.as_deref());
+        if let Some(layers) = &mut layers {
+            layers.add(stage, &from_a, &from_b);
+        }
     }
     progress(stages.len() as u64, stages.len() as u64);
     walk.fill(&mut record, tokens.len());
+    record.layers = layers.as_ref().and_then(Splitter::finish);
     if let Some(alpha) = options.replay {
         let twice = replay_b.is_some_and(|r| r.other.is_some());
-        let ran = [record.oracle.is_some(), replay_a.is_some(), replay_b.is_some(), twice];
+        let ran = [record.oracle.is_some(), replay_a.is_some(), replay_b.is_some(), twice, layers.is_some()];
         let passes = 2 + ran.into_iter().filter(|ran| *ran).count();
         record.judgement = Judgement::of(&record.sites, alpha, passes as f64);
     }
@@ -111,7 +123,7 @@ fn replay<'m>(
     let own = party.path()?;
     let inner = POINTS.len() - 3;
     let sites = 2 * (3 + inner * party.config().layers);
-    Some(Replay { own, other, alpha, sites, positions })
+    Some(Replay { own, other, alpha, sites, positions, statistical: false })
 }
 
 /// What declares the arithmetic of `party`: its path; for a recording the path that made it, if it is one of ours; for the
@@ -132,6 +144,14 @@ fn wants_oracle(model: &Model, tokens: usize, choice: OracleChoice, warnings: &m
             }
             seconds < ORACLE_PATIENCE
         }
+    }
+}
+
+fn splits_layers(a: &Party<'_>, tokens: usize, choice: OracleChoice) -> bool {
+    match choice {
+        OracleChoice::On => true,
+        OracleChoice::Off => false,
+        OracleChoice::Auto => a.model().is_some_and(|model| oracle_seconds(model, tokens) < ORACLE_PATIENCE),
     }
 }
 
@@ -167,9 +187,11 @@ fn blank(a: &Party<'_>, b: &Party<'_>, tokens: &[u32], options: CompareOptions) 
         oracle: None,
         tokens: tokens.to_vec(),
         sites: Vec::new(),
+        layers: None,
         logits: None,
         a_oracle_logits: None,
         b_oracle_logits: None,
+        budget: None,
         profiles: Vec::new(),
         warnings,
         judgement: None,

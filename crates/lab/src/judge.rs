@@ -3,12 +3,13 @@
 use rayon::prelude::*;
 use twinpath_engine::{Op, Tensor};
 use twinpath_evidence::verdict::{Part, lambda};
-use twinpath_evidence::{LocalSum, Residual};
+use twinpath_evidence::{LocalSum, Residual, Statistical};
 use twinpath_formats::Matrix;
 use twinpath_paths::Path;
 use twinpath_paths::declared::{Declared, Reading, blame, evaluate, linear};
 
 use crate::contrast;
+use crate::statistical::Outputs;
 
 /// How a side is replayed.
 #[derive(Clone, Copy)]
@@ -23,6 +24,8 @@ pub struct Replay<'p> {
     pub sites: usize,
     /// Positions of the run.
     pub positions: usize,
+    /// Judges linear ops by the statistics of rounding, as if the rule by which their activations were coded were not known.
+    pub statistical: bool,
 }
 
 /// What replay found of one value.
@@ -34,6 +37,8 @@ pub struct Judged {
     pub idle: Option<&'static str>,
     /// Own and other arithmetic on this side's inputs, row after row: where another was asked for.
     pub replayed: Option<[Vec<f64>; 2]>,
+    /// What statistics say, where they judge in place of replay.
+    pub statistical: Option<Statistical>,
 }
 
 /// Elements of one value whose tolerances are worked out rounding by rounding, the worst first.
@@ -42,6 +47,10 @@ const MOST_EXACT: usize = 4096;
 impl Replay<'_> {
     /// Judges `value`, which `op` made of `inputs`; `first_row` is the position of its first row.
     pub fn judge(&self, op: &Op<'_>, inputs: &[&Tensor<f32>], value: &Tensor<f32>, first_row: usize) -> Judged {
+        if let Some(statistical) = self.judge_by_statistics(op, inputs, value, first_row) {
+            let (local, statistical) = (LocalSum::default(), Some(statistical));
+            return Judged { local, idle: None, replayed: None, statistical };
+        }
         let paths: Vec<&dyn Path> = [Some(self.own), self.other].into_iter().flatten().collect();
         let mut made = evaluate(&paths, op, inputs).into_iter();
         let (own, other) = (made.next(), made.next());
@@ -64,7 +73,24 @@ impl Replay<'_> {
             local.name(part, contrast::of(value, &own));
         }
         let idle = idle(op, value.rows());
-        Judged { local, idle, replayed: other.map(|other| [own.value, other.value]) }
+        Judged { local, idle, replayed: other.map(|other| [own.value, other.value]), statistical: None }
+    }
+
+    /// `None` where replay is asked for, or activations are not coded. A site that comes in pieces shares its chance of a
+    /// false alarm among them.
+    fn judge_by_statistics(
+        &self,
+        op: &Op<'_>,
+        inputs: &[&Tensor<f32>],
+        value: &Tensor<f32>,
+        first_row: usize,
+    ) -> Option<Statistical> {
+        let (Op::Linear { weight, bias }, [x], true) = (op, inputs, self.statistical) else { return None };
+        let reading = self.own.reading(weight.tensor_type());
+        let pieces = self.positions.div_ceil(value.rows().max(1));
+        let alpha = self.alpha / (self.sites * pieces.max(1)) as f64;
+        let outputs = Outputs { weight: *weight, bias: *bias, x, value, reading };
+        (reading != Reading::Plain).then(|| outputs.judge(alpha, first_row))
     }
 
     /// Exact tolerances for flagged elements; then, for positions with a convicted element, activations on the edge

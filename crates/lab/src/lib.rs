@@ -10,11 +10,13 @@ pub mod explain;
 pub mod generate;
 pub mod inspect;
 pub mod judge;
+mod layers;
 mod lockstep;
 pub mod null;
 pub mod party;
 pub mod side;
 pub mod spec;
+pub mod statistical;
 pub mod trace;
 
 pub use compare::{CompareOptions, OracleChoice, compare};

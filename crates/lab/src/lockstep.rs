@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 use twinpath_engine::{Config, Point, Site};
 use twinpath_evidence::{
-    Comparison, DriftSum, LocalSum, LogitSum, Outcome, Positions, Profile, Scope, SiteRecord, SplitElement, SplitSum,
-    StatsSum, Values as Covered, Verdict, Warning,
+    Budget, Comparison, DriftSum, LocalSum, LogitSum, Outcome, Positions, Profile, Scope, SiteRecord, SplitElement,
+    SplitSum, Statistical, StatsSum, Values as Covered, Verdict, Warning,
 };
 
 use crate::side::{Cells, Recorded};
@@ -23,6 +23,7 @@ struct SiteSum {
     b_oracle: DriftSum,
     a_local: Option<LocalSum>,
     b_local: Option<LocalSum>,
+    statistical: Vec<Statistical>,
     idle: Option<&'static str>,
     split: SplitSum,
     inputs: Vec<Site>,
@@ -39,11 +40,14 @@ pub(crate) struct Lockstep<'c> {
     only_in_b: Vec<Site>,
     /// Whether A and B are recordings.
     recorded: [bool; 2],
+    /// Whether norms are kept token by token at every site.
+    profiled: bool,
 }
 
 impl<'c> Lockstep<'c> {
-    pub(crate) fn new(config: &'c Config, recorded: [bool; 2]) -> Self {
-        Lockstep { config, sums: BTreeMap::new(), only_in_b: Vec::new(), recorded }
+    pub(crate) fn new(config: &'c Config, recorded: [bool; 2], tokens: usize) -> Self {
+        let profiled = tokens <= FEW_TOKENS;
+        Lockstep { config, sums: BTreeMap::new(), only_in_b: Vec::new(), recorded, profiled }
     }
 
     pub(crate) fn add(&mut self, a: &[Recorded], b: &[Recorded], oracle: Option<&[Recorded]>) {
@@ -53,7 +57,7 @@ impl<'c> Lockstep<'c> {
         work.par_iter_mut().for_each(|(sum, a)| {
             let b = at(b, a.site).map(|i| &b[i]);
             let oracle = oracle.map(|o| at(o, a.site).map(|i| &o[i]));
-            add_site(sum, self.config.heads, a, b, oracle);
+            add_site(sum, (self.config.heads, self.profiled), a, b, oracle);
         });
         self.sums.extend(work.into_iter().map(|(sum, a)| (a.site, sum)));
         self.only_in_b.extend(b.iter().map(|r| r.site).filter(|site| at(a, *site).is_none()));
@@ -69,12 +73,13 @@ impl<'c> Lockstep<'c> {
                 record.a_oracle_logits = sum.a_oracle_logits.finish();
                 record.b_oracle_logits = sum.b_oracle_logits.finish();
             }
-            profiles.extend(sum.profile.clone());
+            profiles.extend(sum.profile.clone().map(|p| (site.point, p)));
             record.sites.push(site_record(site, sum, tokens, oracle, self.config.layers, self.recorded));
         }
         add_gains(&mut record.sites);
+        record.budget = Budget::of(&record.sites);
         record.warnings.extend(doubts(&profiles));
-        record.profiles = profiles;
+        record.profiles = profiles.into_iter().map(|(_, p)| p).collect();
         let unpaired: BTreeSet<String> = self.only_in_b.iter().map(|s| format!("{s}: recorded in B only")).collect();
         record.outcome = Outcome::of(&record.sites).and(unpaired.into_iter().collect());
     }
@@ -106,6 +111,7 @@ fn site_record(
         b_oracle: oracle.then(|| sum.b_oracle.finish()),
         a_local: sum.a_local.map(|l| l.finish("a", sum.idle)),
         b_local: sum.b_local.map(|l| l.finish("b", sum.idle)),
+        statistical: sum.statistical.into_iter().reduce(Statistical::worse),
         split: sum.split.finish(inputs.iter().map(Site::to_string).collect()),
         verdict: None,
     };
@@ -116,7 +122,10 @@ fn site_record(
 /// The worst of both sides; a recording counts only where it equals a side that is judged. `None` without replay.
 fn verdict(record: &SiteRecord, recorded: [bool; 2]) -> Option<Verdict> {
     let locals = [&record.a_local, &record.b_local].map(Option::as_ref);
-    let worst = locals.into_iter().flatten().map(|l| l.verdict.clone()).reduce(Verdict::worse)?;
+    let locals = locals.into_iter().flatten().map(|l| l.verdict.clone());
+    // The weaker evidence names the verdict where both explain.
+    let worst =
+        record.statistical.as_ref().map(Statistical::verdict).into_iter().chain(locals).reduce(Verdict::worse)?;
     let (identical, complete) = (record.drift.is_identical(), record.drift.is_complete());
     let worst = match worst {
         Verdict::Explained { .. } if identical => Verdict::Identical,
@@ -142,16 +151,19 @@ fn add_gains(sites: &mut [SiteRecord]) {
     }
 }
 
-/// What the norms of the residual stream warn of.
-fn doubts(profiles: &[Profile]) -> Vec<Warning> {
-    let uneven = profiles.iter().find_map(|p| p.uneven().map(|u| (p, u)));
+/// What the norms warn of: those of the residual stream of all, those of the other sites of large tokens only, because
+/// near-zero values may well differ by a factor.
+fn doubts(profiles: &[(Point, Profile)]) -> Vec<Warning> {
+    let stream = || profiles.iter().filter(|(point, _)| STREAM.contains(point)).map(|(_, p)| p);
+    let uneven = stream().find_map(|p| p.uneven().map(|u| (p, u)));
     let mut warnings: Vec<Warning> = Vec::new();
+    warnings.extend(large_token(profiles));
     warnings.extend(uneven.map(|(p, (position, ratio))| Warning::UnevenNorms {
         site: p.site.clone(),
         position,
         ratio,
     }));
-    let all = || profiles.iter().flat_map(|p| p.massive.iter().map(move |m| (p, m)));
+    let all = || stream().flat_map(|p| p.massive.iter().map(move |m| (p, m)));
     let size = |m: &twinpath_evidence::Massive| m.a.abs().max(m.b.abs());
     if let Some((p, m)) = all().max_by(|a, b| size(a.1).total_cmp(&size(b.1))) {
         let positions: BTreeSet<usize> = all().map(|(_, m)| m.position).collect();
@@ -170,7 +182,19 @@ fn doubts(profiles: &[Profile]) -> Vec<Warning> {
     warnings
 }
 
-/// Points of the residual stream, whose norms are kept token by token.
+/// The site where one token is largest against the others. Rows of attention scores are of unequal length.
+fn large_token(profiles: &[(Point, Profile)]) -> Option<Warning> {
+    let values = profiles.iter().filter(|(point, _)| !matches!(point, Point::AttnScores | Point::AttnProbs));
+    let large = values.filter_map(|(_, p)| Some((p, p.large()?, p.all_over_last()?)));
+    let (p, (position, times), all_over_last) = large.max_by(|a, b| a.1.1.total_cmp(&b.1.1))?;
+    Some(Warning::LargeToken { site: p.site.clone(), position, times, all_over_last })
+}
+
+/// Prompts of up to this many tokens have their norms kept token by token at every site; a page of 28 layers stays below
+/// 2 MB.
+const FEW_TOKENS: usize = 64;
+
+/// Points of the residual stream, whose norms are kept token by token for any prompt.
 const STREAM: [Point; 3] = [Point::Embed, Point::AttnResidual, Point::Output];
 
 /// Joins what was judged of other positions.
@@ -181,17 +205,25 @@ fn join(sum: &mut Option<LocalSum>, more: Option<&LocalSum>) {
 }
 
 /// `oracle` is absent where it does not run, and `Some(None)` where it has no such site.
-fn add_site(sum: &mut SiteSum, heads: usize, a: &Recorded, b: Option<&Recorded>, oracle: Option<Option<&Recorded>>) {
+fn add_site(
+    sum: &mut SiteSum,
+    (heads, profiled): (usize, bool),
+    a: &Recorded,
+    b: Option<&Recorded>,
+    oracle: Option<Option<&Recorded>>,
+) {
     let (rows, _) = a.values.shape();
     sum.weights = a.weights;
     sum.masked = a.mask.is_some();
     let judged_b = b.and_then(|b| b.judged.as_ref());
+    let by_statistics = judged_b.and_then(|j| j.statistical.clone());
     join(&mut sum.a_local, a.judged.as_ref().map(|j| &j.local));
-    join(&mut sum.b_local, judged_b.map(|j| &j.local));
+    join(&mut sum.b_local, judged_b.filter(|_| by_statistics.is_none()).map(|j| &j.local));
+    sum.statistical.extend(by_statistics);
     sum.idle = a.judged.as_ref().or(judged_b).and_then(|j| j.idle);
     sum.inputs = b.filter(|b| !b.inputs.is_empty()).unwrap_or(a).inputs.clone();
-    if STREAM.contains(&a.site.point) {
-        sum.profile = Some(Profile::new(a.site.to_string()));
+    if profiled || STREAM.contains(&a.site.point) {
+        sum.profile.get_or_insert_with(|| Profile::new(a.site.to_string()));
     }
     let (mut row_a, mut row_b, mut row_o) = (Vec::new(), Vec::new(), Vec::new());
     for t in 0..rows {
@@ -206,7 +238,7 @@ fn add_site(sum: &mut SiteSum, heads: usize, a: &Recorded, b: Option<&Recorded>,
             sum.b.add(&row_b);
             sum.drift.add(position, &row_b, &row_a, channel);
             if let Some(profile) = &mut sum.profile {
-                profile.add(position, &row_a, &row_b);
+                profile.add(position, &row_a, &row_b, channel);
             }
             if let Some([own, other]) = judged_b.and_then(|j| j.replayed.as_ref()) {
                 let at = t * a.values.shape().1;

@@ -104,7 +104,8 @@ struct Count {
 impl Count {
     fn judge(&mut self, path: &dyn Path, op: &Op<'_>, inputs: &[&Tensor<f32>], what: &str) {
         let value = path.eval(Site::block(0, Point::Q), op, inputs);
-        let replay = Replay { own: path, other: None, alpha: 1e-3, sites: 100_000, positions: value.rows() };
+        let replay =
+            Replay { own: path, other: None, alpha: 1e-3, sites: 100_000, positions: value.rows(), statistical: false };
         let local = replay.judge(op, inputs, &value, 0).local.finish("a", None);
         self.verdicts += 1;
         self.most = self.most.max(local.calibrated);

@@ -27,7 +27,13 @@ fn party<'m>(model: &'m Model, arithmetic: &'m Arithmetic) -> Party<'m> {
     Party { label: "m".into(), source: Source::Model(model, arithmetic) }
 }
 
-const OPTIONS: CompareOptions = CompareOptions { oracle: OracleChoice::On, hash: true, replay: Some(1e-3) };
+const OPTIONS: CompareOptions = CompareOptions {
+    oracle: OracleChoice::On,
+    layers: OracleChoice::On,
+    hash: true,
+    replay: Some(1e-3),
+    statistical: false,
+};
 const TOKENS: [u32; 7] = [636, 864, 1548, 1547, 2206, 199, 257];
 
 fn run(a: &Party<'_>, b: &Party<'_>, tokens: &[u32]) -> Comparison {
@@ -121,6 +127,49 @@ fn a_path_against_itself_is_identical_and_the_record_has_the_same_bytes_twice() 
         serde_json::to_string(&record).unwrap()
     };
     assert_eq!(bytes(), bytes());
+}
+
+#[test]
+fn the_layer_recursion_closes_on_the_published_pair_and_its_identity_is_exact() {
+    let (a, b) = (open("zoo/teacher-q4_k_m.apr"), open("zoo/teacher-q4_k_m.gguf"));
+    let (standalone, fused) = (along("standalone"), along("fused-q8k"));
+    let record = run(&party(&a, &standalone), &party(&b, &fused), &TOKENS);
+    let split = record.layers.as_ref().unwrap();
+    assert_eq!(split.steps.len(), a.config().layers + 1);
+    for s in &split.steps {
+        let cosine = s.cosine.unwrap_or(0.0);
+        let sum = s.fresh * s.fresh + s.propagated * s.propagated + 2.0 * cosine * s.fresh * s.propagated;
+        // The identity is exact; what is added here was rounded in f64, of differences of f32 size.
+        assert!((sum.sqrt() - s.output).abs() <= 1e-6 * s.output, "{s:?}: {}", sum.sqrt());
+        let site = s.layer.map_or("logits".to_owned(), |l| format!("blk.{l}.output"));
+        let drift = record.sites.iter().find(|r| r.site == site).unwrap().drift.relative_l2.unwrap();
+        assert!((drift - s.output).abs() <= 1e-12, "{site}: {drift} and {s:?}");
+    }
+    // Nothing comes into the first layer, and one layer of 8-bit roundings adds 0.1 to 10 %.
+    assert_eq!((split.steps[0].input, split.steps[0].gain), (0.0, None));
+    assert!(split.steps.iter().all(|s| (0.001..0.1).contains(&s.fresh)), "{split:?}");
+    println!("recursion over observed drift: {:?}", split.closure);
+    assert!(split.closes, "{split:?}");
+    assert_eq!(
+        record.judgement.unwrap().passes,
+        7.0,
+        "both sides, their replays, B's twice, the oracle, A on B's input"
+    );
+}
+
+#[test]
+fn a_path_that_differs_in_one_layer_has_fresh_drift_there_and_passes_it_on() {
+    use twinpath_engine::{Point, Site};
+    use twinpath_paths::Standalone;
+    use twinpath_paths::controls::{Fault, Faulty};
+    let model = open("zoo/teacher-q4_k_m.gguf");
+    let right = along("standalone");
+    let site = Site::block(2, Point::FfnDown);
+    let wrong = Arithmetic::Path(Box::new(Faulty { path: Box::new(Standalone::new()), site, fault: Fault::Gain }));
+    let split = run(&party(&model, &right), &party(&model, &wrong), &TOKENS).layers.unwrap();
+    let fresh: Vec<bool> = split.steps.iter().map(|s| s.fresh > 0.0).collect();
+    assert_eq!(fresh, [false, false, true, false, false, false, false]);
+    assert!(split.steps[3..].iter().all(|s| s.propagated > 0.0 && s.gain.is_some()), "{split:?}");
 }
 
 #[test]

@@ -12,7 +12,13 @@ use twinpath_lab::{Arithmetic, CompareOptions, OracleChoice, Party, compare};
 use twinpath_paths::controls::{Fault, Faulty};
 use twinpath_paths::{FusedQ8k, Path, Standalone};
 
-const OPTIONS: CompareOptions = CompareOptions { oracle: OracleChoice::Off, hash: false, replay: Some(1e-3) };
+const OPTIONS: CompareOptions = CompareOptions {
+    oracle: OracleChoice::Off,
+    layers: OracleChoice::Off,
+    hash: false,
+    replay: Some(1e-3),
+    statistical: false,
+};
 const TOKENS: [u32; 7] = [636, 864, 1548, 1547, 2206, 199, 257];
 
 fn open(path: &str) -> Model {
@@ -149,7 +155,7 @@ fn q4_k(rows: usize, cols: usize, random: &mut Random) -> Vec<u8> {
 const REPLAY_SITES: usize = 1000;
 
 fn replay(own: &dyn Path) -> Replay<'_> {
-    Replay { own, other: None, alpha: 1e-3, sites: REPLAY_SITES, positions: 1 }
+    Replay { own, other: None, alpha: 1e-3, sites: REPLAY_SITES, positions: 1, statistical: false }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use twinpath_evidence::{Comparison, Drift, Local, LogitDrift, Outcome, SiteRecord};
+use twinpath_evidence::{Budget, Comparison, Drift, LayerDrift, LayerSplit, Local, LogitDrift, Outcome, SiteRecord};
 
 use crate::number::{count, percent, short};
 use crate::table::{table, text};
@@ -112,7 +112,9 @@ fn compared(d: &Drift) -> String {
 
 fn layers(record: &Comparison) -> String {
     let judged = record.judgement.is_some();
-    let mut header = vec!["layer", "output rel L2", "A~oracle", "B~oracle", "largest at", "rel L2"];
+    let mut header = vec!["layer", "output rel L2"];
+    header.extend(if record.layers.is_some() { &["fresh", "gain", "cosine"][..] } else { &["largest at", "rel L2"] });
+    header.extend(["A~oracle", "B~oracle"]);
     header.extend(if judged { &["most made at", "made here", "sigmas", "verdict"][..] } else { &["SQNR dB"][..] });
     header.push("compared");
     let mut table = table(&header, 1);
@@ -121,26 +123,35 @@ fn layers(record: &Comparison) -> String {
         let n = if first.layer.is_none() { 1 } else { rest.iter().take_while(|s| s.layer == first.layer).count() };
         let (group, after) = rest.split_at(n);
         rest = after;
-        table.add_row(layer_cells(first, group, &group[n - 1], judged));
+        let of = |s: &&LayerDrift| s.layer == first.layer && (s.layer.is_some() || first.point == "logits");
+        let step = record.layers.as_ref().map(|l| l.steps.iter().find(of));
+        table.add_row(layer_cells(first, group, &group[n - 1], step, judged));
     }
     text(&table)
 }
 
-fn layer_cells(first: &SiteRecord, group: &[SiteRecord], last: &SiteRecord, judged: bool) -> Vec<String> {
+/// `step` is absent without a split by layers, and `Some(None)` for what is no layer.
+fn layer_cells(
+    first: &SiteRecord,
+    group: &[SiteRecord],
+    last: &SiteRecord,
+    step: Option<Option<&LayerDrift>>,
+    judged: bool,
+) -> Vec<String> {
     let largest =
         |size: fn(&SiteRecord) -> f64| group.iter().max_by(|a, b| size(a).total_cmp(&size(b))).unwrap_or(last);
     let worst = largest(|s| s.drift.relative_l2.unwrap_or(f64::INFINITY));
     let all: u64 = group.iter().map(|s| s.drift.compared).sum();
     let expected: u64 = group.iter().map(|s| s.drift.expected).sum();
     let [a, b] = against_oracle(last);
-    let mut cells = vec![
-        first.layer.map_or(first.site.clone(), |l| format!("blk.{l}")),
-        percent(last.drift.relative_l2),
-        a,
-        b,
-        worst.point.clone(),
-        percent(worst.drift.relative_l2),
-    ];
+    let mut cells =
+        vec![first.layer.map_or(first.site.clone(), |l| format!("blk.{l}")), percent(last.drift.relative_l2)];
+    match step {
+        None => cells.extend([worst.point.clone(), percent(worst.drift.relative_l2)]),
+        Some(None) => cells.extend(["-"; 3].map(str::to_owned)),
+        Some(Some(s)) => cells.extend([percent(Some(s.fresh)), short(s.gain), short(s.cosine)]),
+    }
+    cells.extend([a, b]);
     if judged {
         let made = |s: &SiteRecord| s.split.as_ref().and_then(|x| x.made_here);
         let most = largest(|s| s.split.as_ref().and_then(|x| x.made_here).unwrap_or(0.0));
@@ -191,6 +202,18 @@ fn summary(record: &Comparison, out: &mut dyn Write) -> io::Result<()> {
             short(Some(flip.reference_margin))
         )?;
     }
+    null(record, out)?;
+    if let Some(budget) = &record.budget {
+        writeln!(out, "\n{}", verdicts::budget(record, budget).trim_end())?;
+        writeln!(out, "{}", closer(budget))?;
+    }
+    for warning in &record.warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    conclusion(record, out)
+}
+
+fn null(record: &Comparison, out: &mut dyn Write) -> io::Result<()> {
     if let Some(null) = &record.null {
         writeln!(
             out,
@@ -204,36 +227,32 @@ fn summary(record: &Comparison, out: &mut dyn Write) -> io::Result<()> {
             writeln!(out, "                              {}: {observed}, replicates {predicted}", last.site)?;
         }
     }
-    for warning in &record.warnings {
-        writeln!(out, "warning: {warning}")?;
-    }
+    Ok(())
+}
+
+fn conclusion(record: &Comparison, out: &mut dyn Write) -> io::Result<()> {
     let equal = record.sites.iter().filter(|s| s.drift.is_identical()).count();
     let complete = record.sites.iter().filter(|s| s.drift.is_complete()).count();
     let n = record.sites.len();
     let note = if record.judgement.is_some() { "" } else { "; no site was judged" };
     writeln!(out, "\nSUMMARY  {complete} of {n} sites compared in full, {equal} of them identical{note}")?;
-    if let Some(closer) = closer(record) {
-        writeln!(out, "         {closer}")?;
-    }
     if let Some(first) = record.sites.iter().find(|s| !s.drift.is_identical()) {
         writeln!(out, "         the sides part first at {}: {}", first.site, percent(first.drift.relative_l2))?;
     }
+    if let Some(split) = &record.layers {
+        writeln!(out, "         {}", recursion(split))?;
+    }
     verdicts::details(record, out)?;
-    if let (Some(judgement), Outcome::Identical | Outcome::Measured) = (&record.judgement, &record.outcome) {
-        return verdicts::end(record, judgement, out);
-    }
-    match &record.outcome {
-        Outcome::Identical => writeln!(out, "IDENTICAL: every compared value is equal"),
-        Outcome::Measured => writeln!(
-            out,
-            "MEASURED: total drift, inherited error included; whether arithmetic explains it is not judged here"
-        ),
-        Outcome::Inconclusive { reasons } => {
+    let end = verdicts::ending(record);
+    match (&record.outcome, &record.judgement) {
+        (Outcome::Identical | Outcome::Measured, Some(judgement)) => verdicts::end(record, judgement, out)?,
+        (Outcome::Inconclusive { reasons }, _) if end.word == "INCONCLUSIVE" => {
             writeln!(out, "INCONCLUSIVE:")?;
-            reasons.iter().try_for_each(|reason| writeln!(out, "  {reason}"))
+            return reasons.iter().try_for_each(|reason| writeln!(out, "  {reason}"));
         }
-        Outcome::Incomparable { reason } => writeln!(out, "INCOMPARABLE: {reason}"),
+        _ => {}
     }
+    writeln!(out, "{}: {}", end.word, end.sentence)
 }
 
 fn logits(l: &LogitDrift) -> String {
@@ -249,17 +268,28 @@ fn logits(l: &LogitDrift) -> String {
     )
 }
 
+/// Whether the drift adds up like independent errors, in words.
+pub(crate) fn recursion(split: &LayerSplit) -> String {
+    let (predicted, observed) = (percent(Some(split.predicted)), percent(Some(split.observed)));
+    let says = match (split.closes, split.closure) {
+        (_, None) => "nothing drifts".to_owned(),
+        (true, Some(c)) => format!("drift adds up like independent errors, to {:+.0} %", 100.0 * (c - 1.0)),
+        (false, Some(_)) => {
+            "layers add drift along what comes in, so it does not add up like independent errors".to_owned()
+        }
+    };
+    format!("layer by layer, ρ'² = a²ρ² + n² gives {predicted} at the end, observed {observed}: {says}")
+}
+
 /// Which side ends closer to the oracle, in words.
-fn closer(record: &Comparison) -> Option<String> {
-    let last = record.sites.last()?;
-    let a = last.a_oracle.as_ref()?.relative_l2?;
-    let b = last.b_oracle.as_ref()?.relative_l2?;
+fn closer(budget: &Budget) -> String {
+    let (a, b) = (budget.a.end, budget.b.end);
     let (name, near, far) = if a <= b { ("A", a, b) } else { ("B", b, a) };
-    let times = if near > 0.0 { format!("{} times", short(Some(far / near))) } else { "exactly equal,".to_owned() };
-    Some(format!(
-        "{name} is closer to the oracle at {}: {} against {} ({times} closer)",
-        last.site,
-        percent(Some(near)),
-        percent(Some(far))
-    ))
+    let site = &budget.a.end_site;
+    match (near, far) {
+        (_, 0.0) => format!("both sides are exact at {site}"),
+        (0.0, _) => format!("{name} is exact at {site}"),
+        _ if near == far => format!("both sides are equally close to the oracle at {site}"),
+        _ => format!("{name} is {} times closer to the oracle at {site}", short(Some(far / near))),
+    }
 }

@@ -6,7 +6,7 @@ use twinpath_lab::null::null_of;
 use twinpath_lab::{CompareOptions, OracleChoice, compare};
 use twinpath_report::View;
 
-use super::print;
+use super::{check_output, print};
 use crate::args::{Compare, Global, OracleArg, SitesArg};
 use crate::input::{self, BUNDLED_APR, BUNDLED_GGUF, DEFAULT_PROMPT, Opened, bundled};
 use crate::progress::Bar;
@@ -15,6 +15,9 @@ use crate::progress::Bar;
 const FEW_LAYERS: usize = 8;
 
 pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
+    if let Some(path) = &args.html {
+        check_output(path, args.force)?;
+    }
     let given = |given: &Option<String>, name: &str| match given {
         Some(text) => Ok::<String, anyhow::Error>(text.clone()),
         None => Ok(bundled(name)?.display().to_string()),
@@ -23,13 +26,11 @@ pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
     let b = Opened::beside(&a, &given(&args.b, BUNDLED_GGUF)?, global)?;
     let tokens = tokens(args, &a, &b)?;
     let options = CompareOptions {
-        oracle: match args.oracle {
-            OracleArg::Auto => OracleChoice::Auto,
-            OracleArg::On => OracleChoice::On,
-            OracleArg::Off => OracleChoice::Off,
-        },
+        oracle: choice(args.oracle),
+        layers: choice(args.split_layers),
         hash: !args.no_hash,
         replay: (!args.no_replay).then_some(args.alpha),
+        statistical: args.statistical,
     };
     let mut bar = Bar::new("comparing", global.quiet);
     let mut record = compare(&a.party(), &b.party(), &tokens, options, &mut |done, total| bar.at(done, total))?;
@@ -54,6 +55,14 @@ pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
         false => twinpath_report::comparison(&record, view, args.stats, out),
     })?;
     Ok(record.exit_code())
+}
+
+fn choice(given: OracleArg) -> OracleChoice {
+    match given {
+        OracleArg::Auto => OracleChoice::Auto,
+        OracleArg::On => OracleChoice::On,
+        OracleArg::Off => OracleChoice::Off,
+    }
 }
 
 /// The tokens asked for; where nothing was asked, those of a recording among the sides.

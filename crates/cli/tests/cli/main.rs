@@ -9,3 +9,5 @@ mod contract;
 mod explain;
 mod falsify;
 mod interruptions;
+mod page;
+mod verdict;

@@ -47,7 +47,8 @@ fn race<'r>(subject: &'r Subject<'_>, paths: [&'r Arithmetic; 2], tokens: &'r [u
     });
     race.racer(LOCKSTEP, pool, move || {
         let party = |path| Party { label: String::new(), source: Source::Model(model, path) };
-        let options = CompareOptions { oracle: OracleChoice::Off, hash: false, replay: None };
+        let off = OracleChoice::Off;
+        let options = CompareOptions { oracle: off, layers: off, hash: false, replay: None, statistical: false };
         compare(&party(paths[0]), &party(paths[1]), tokens, options, &mut |_, _| {})?;
         Ok(1.0)
     });

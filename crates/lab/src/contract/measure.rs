@@ -216,7 +216,13 @@ impl<'b> Bench<'b> {
             let a = Party { label: label_a, source: Source::Model(&a.model, &sides.0) };
             let b = Party { label: label_b, source: Source::Model(&b.model, &sides.1) };
             let choice = if oracle { OracleChoice::On } else { OracleChoice::Off };
-            let options = CompareOptions { oracle: choice, hash: false, replay: None };
+            let options = CompareOptions {
+                oracle: choice,
+                layers: OracleChoice::Off,
+                hash: false,
+                replay: None,
+                statistical: false,
+            };
             let mut record = compare(&a, &b, tokens, options, &mut |_, _| {})?;
             if let Some(fault) = fault {
                 fault.distort(&mut record);

@@ -67,7 +67,7 @@ fn operand(reading: Reading, x: &Tensor<f32>) -> Operand {
 }
 
 /// The activations of one position as `reading` has them.
-pub(super) fn read(reading: Reading, x: &[f32], out: &mut [f64]) {
+pub fn read(reading: Reading, x: &[f32], out: &mut [f64]) {
     let block = match reading {
         Reading::Plain => {
             out.iter_mut().zip(x).for_each(|(out, x)| *out = f64::from(*x));

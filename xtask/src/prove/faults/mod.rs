@@ -10,6 +10,7 @@ mod experiments;
 mod formats;
 mod gates;
 mod records;
+mod verdicts;
 
 use Catcher::{Gate, Test};
 
@@ -57,7 +58,8 @@ impl Catcher {
 }
 
 /// The faults of every area.
-const AREAS: &[&[Fault]] = &[gates::FAULTS, records::FAULTS, formats::FAULTS, arithmetic::FAULTS, experiments::FAULTS];
+const AREAS: &[&[Fault]] =
+    &[gates::FAULTS, records::FAULTS, formats::FAULTS, arithmetic::FAULTS, experiments::FAULTS, verdicts::FAULTS];
 
 /// Every fault.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {

@@ -1,0 +1,103 @@
+//! How residuals are distributed, in standard deviations.
+
+use serde::{Deserialize, Serialize};
+
+use crate::verdict::CALIBRATED;
+
+/// Bins of one standard deviation.
+const PER_SIGMA: f64 = 2.0;
+/// Bins within the calibrated tolerance, both signs.
+const BINS: usize = 2 * (CALIBRATED * PER_SIGMA) as usize;
+
+/// Counts of residuals by size and sign, in bins of half a standard deviation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// Lower edge of the first bin, in standard deviations.
+    pub from: f64,
+    /// Width of a bin, in standard deviations.
+    pub width: f64,
+    /// Residuals in each bin, lower edge included; empty bins at both ends are left out.
+    pub counts: Vec<u64>,
+    /// Residuals of which the standard deviation is zero and which are zero, too: exact values.
+    pub exact: u64,
+    /// Residuals at or beyond the calibrated tolerance, and those that are no number.
+    pub beyond: u64,
+}
+
+/// Accumulates a [`Histogram`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramSum {
+    bins: [u64; BINS],
+    exact: u64,
+    beyond: u64,
+}
+
+impl Default for HistogramSum {
+    fn default() -> Self {
+        HistogramSum { bins: [0; BINS], exact: 0, beyond: 0 }
+    }
+}
+
+impl HistogramSum {
+    /// Adds a residual whose standard deviation is `sigma`.
+    pub fn add(&mut self, residual: f64, sigma: f64) {
+        if residual == 0.0 && sigma == 0.0 {
+            self.exact += 1;
+            return;
+        }
+        let bin = ((residual / sigma + CALIBRATED) * PER_SIGMA).floor();
+        if (0.0..BINS as f64).contains(&bin) {
+            self.bins[bin as usize] += 1;
+        } else {
+            self.beyond += 1;
+        }
+    }
+
+    /// Joins what was counted elsewhere.
+    pub fn merge(&mut self, other: &HistogramSum) {
+        self.bins.iter_mut().zip(other.bins).for_each(|(mine, theirs)| *mine += theirs);
+        self.exact += other.exact;
+        self.beyond += other.beyond;
+    }
+
+    /// The counts so far.
+    pub fn finish(&self) -> Histogram {
+        let first = self.bins.iter().position(|n| *n > 0).unwrap_or(0);
+        let end = self.bins.iter().rposition(|n| *n > 0).map_or(first, |last| last + 1);
+        Histogram {
+            from: first as f64 / PER_SIGMA - CALIBRATED,
+            width: 1.0 / PER_SIGMA,
+            counts: self.bins[first..end].to_vec(),
+            exact: self.exact,
+            beyond: self.beyond,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_residual_is_counted_once_where_it_belongs() {
+        let mut sum = HistogramSum::default();
+        for z in [-8.0, -0.25, 0.0, 0.25, 0.49, 0.5, 7.99] {
+            sum.add(2.0 * z, 2.0);
+        }
+        sum.add(0.0, 0.0);
+        for (residual, sigma) in [(8.0, 1.0), (-8.01, 1.0), (f64::NAN, 1.0), (f64::INFINITY, 1.0), (1.0, 0.0)] {
+            sum.add(residual, sigma);
+        }
+        let whole = sum.finish();
+        assert_eq!((whole.exact, whole.beyond, whole.counts.iter().sum::<u64>()), (1, 5, 7));
+        assert_eq!((whole.from, whole.counts.len(), whole.counts[0], whole.counts[31]), (-8.0, 32, 1, 1));
+        assert_eq!(whole.counts[15..18], [1, 3, 1]);
+        let mut twice = sum.clone();
+        twice.merge(&sum);
+        assert_eq!((twice.finish().counts[16], twice.finish().beyond), (6, 10));
+        let mut one = HistogramSum::default();
+        one.add(0.6, 1.0);
+        assert_eq!((one.finish().from, one.finish().counts), (0.5, vec![1]));
+        assert_eq!(HistogramSum::default().finish().counts, Vec::<u64>::new());
+    }
+}
