@@ -62,8 +62,13 @@ fn linear(weight: &Matrix<'_>, bias: Option<&[f32]>, x: &T64) -> T64 {
         for (i, piece) in piece.chunks_exact_mut(rows).enumerate() {
             let o = tile * TILE + i;
             weight.decode_row(o, &mut w);
-            for (t, y) in piece.iter_mut().enumerate() {
-                *y = dot(&w, x.row(t)) + bias.map_or(0.0, |b| f64::from(b[o]));
+            let bias = bias.map_or(0.0, |b| f64::from(b[o]));
+            let (pairs, last) = piece.as_chunks_mut::<2>();
+            for (t, pair) in pairs.iter_mut().enumerate() {
+                *pair = dots(&w, [x.row(2 * t), x.row(2 * t + 1)]).map(|dot| dot + bias);
+            }
+            if let [last] = last {
+                *last = dot(&w, x.row(rows - 1)) + bias;
             }
         }
     });
@@ -77,18 +82,29 @@ fn linear(weight: &Matrix<'_>, bias: Option<&[f32]>, x: &T64) -> T64 {
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut lanes = [0.0; 8];
-    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
-    let tail = a8.remainder().iter().zip(b8.remainder());
-    for (a, b) in a8.zip(b8) {
-        for l in 0..8 {
-            lanes[l] += a[l] * b[l];
+    dots(a, [b])[0]
+}
+
+/// The dots of `w` with some rows, each in its lanes: one reads `w` for the others, and their sums do not wait for each
+/// other.
+fn dots<const N: usize>(w: &[f64], x: [&[f64]; N]) -> [f64; N] {
+    let mut lanes = [[0.0; 8]; N];
+    let (w8, tail) = w.as_chunks::<8>();
+    let x8 = x.map(|x| &x.as_chunks::<8>().0[..w8.len()]);
+    for (i, w) in w8.iter().enumerate() {
+        for (lanes, x) in lanes.iter_mut().zip(x8) {
+            for l in 0..8 {
+                lanes[l] += w[l] * x[i][l];
+            }
         }
     }
-    for (l, (a, b)) in tail.enumerate() {
-        lanes[l] += a * b;
+    let whole = w.len() - tail.len();
+    for (lanes, x) in lanes.iter_mut().zip(x) {
+        for (l, (w, x)) in tail.iter().zip(&x[whole..]).enumerate() {
+            lanes[l] += w * x;
+        }
     }
-    lanes.iter().sum()
+    lanes.map(|lanes| lanes.iter().sum())
 }
 
 fn norm(weight: &[f32], eps: f64, x: &T64) -> T64 {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lanes::{self, LANES, Lanes, Step};
+
 /// Total drift of a value `x` from a reference `r` over all compared elements.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
@@ -72,30 +74,40 @@ impl DriftSum {
     ///
     /// # Panics
     /// When the rows differ in length: shapes are compared before rows are.
+    #[inline(always)]
     pub fn add(&mut self, position: usize, value: &[f64], reference: &[f64], channels: impl Fn(usize) -> usize) {
-        assert_eq!(value.len(), reference.len(), "rows of one site have one length");
+        let mut row = RowSums::default();
+        let padding = lanes::chunks([value, reference], &mut row);
         self.expected += value.len() as u64;
-        let mut worst: Option<(f64, usize)> = None;
-        for (i, (x, r)) in value.iter().zip(reference).enumerate() {
-            self.non_finite += u64::from(!x.is_finite());
-            self.reference_non_finite += u64::from(!r.is_finite());
-            if !(x.is_finite() && r.is_finite()) {
-                continue;
-            }
-            let d = x - r;
-            self.compared += 1;
-            self.equal += u64::from(x == r);
-            self.difference += d * d;
-            self.value += x * x;
-            self.reference += r * r;
-            self.product += x * r;
-            if worst.is_none_or(|(most, _)| d.abs() > most) {
-                worst = Some((d.abs(), i));
-            }
+        self.non_finite += lanes::count(&row.non_finite) - padding;
+        self.reference_non_finite += lanes::count(&row.reference_non_finite) - padding;
+        let compared = lanes::count(&row.compared);
+        self.compared += compared;
+        self.equal += lanes::count(&row.equal);
+        self.difference += lanes::total(&row.difference);
+        self.value += lanes::total(&row.value);
+        self.reference += lanes::total(&row.reference);
+        self.product += lanes::total(&row.product);
+        let most = row.most.iter().copied().fold(0.0, f64::max);
+        if compared > 0 && self.peak.as_ref().is_none_or(|p| most > p.abs) {
+            self.peak = peak(position, value, reference, most, channels);
         }
-        let Some((abs, i)) = worst else { return };
-        if self.peak.as_ref().is_none_or(|p| abs > p.abs) {
-            self.peak = Some(Peak { abs, position, channel: channels(i), value: value[i], reference: reference[i] });
+    }
+
+    /// Joins the drift of later positions.
+    pub fn merge(&mut self, later: DriftSum) {
+        self.difference += later.difference;
+        self.value += later.value;
+        self.reference += later.reference;
+        self.product += later.product;
+        self.equal += later.equal;
+        self.compared += later.compared;
+        self.expected += later.expected;
+        self.non_finite += later.non_finite;
+        self.reference_non_finite += later.reference_non_finite;
+        let larger = |p: &Peak| self.peak.as_ref().is_none_or(|mine| p.abs > mine.abs);
+        if later.peak.as_ref().is_some_and(larger) {
+            self.peak = later.peak;
         }
     }
 
@@ -125,6 +137,58 @@ impl DriftSum {
             reference_non_finite: self.reference_non_finite,
         }
     }
+}
+
+/// The sums of one row, lane by lane.
+#[derive(Default)]
+struct RowSums {
+    difference: Lanes,
+    value: Lanes,
+    reference: Lanes,
+    product: Lanes,
+    most: Lanes,
+    equal: [u64; LANES],
+    compared: [u64; LANES],
+    non_finite: [u64; LANES],
+    reference_non_finite: [u64; LANES],
+}
+
+impl Step<2> for RowSums {
+    #[inline(always)]
+    fn step(&mut self, [x, r]: [&Lanes; 2]) {
+        let (finite_x, finite_r) = (lanes::finite(x), lanes::finite(r));
+        let mut both = finite_x;
+        for l in 0..LANES {
+            both[l] &= finite_r[l];
+        }
+        let (x, r) = (lanes::select(x, &both, 0.0), lanes::select(r, &both, 0.0));
+        for l in 0..LANES {
+            let d = x[l] - r[l];
+            self.difference[l] += d * d;
+            self.value[l] += x[l] * x[l];
+            self.reference[l] += r[l] * r[l];
+            self.product[l] += x[l] * r[l];
+            self.most[l] = if d.abs() > self.most[l] { d.abs() } else { self.most[l] };
+        }
+        for l in 0..LANES {
+            self.compared[l] = self.compared[l].wrapping_add(both[l]);
+            self.equal[l] = self.equal[l].wrapping_add(both[l] & u64::from(x[l] == r[l]));
+            self.non_finite[l] = self.non_finite[l].wrapping_add(1 ^ finite_x[l]);
+            self.reference_non_finite[l] = self.reference_non_finite[l].wrapping_add(1 ^ finite_r[l]);
+        }
+    }
+}
+
+/// The first element whose difference is `abs`.
+fn peak(
+    position: usize,
+    value: &[f64],
+    reference: &[f64],
+    abs: f64,
+    channels: impl Fn(usize) -> usize,
+) -> Option<Peak> {
+    let i = value.iter().zip(reference).position(|(x, r)| (x - r).abs() == abs)?;
+    Some(Peak { abs, position, channel: channels(i), value: value[i], reference: reference[i] })
 }
 
 #[cfg(test)]

@@ -39,7 +39,16 @@ impl Default for HistogramSum {
 }
 
 impl HistogramSum {
+    /// Adds a row: residuals are values less those declared, and their standard deviations `sigma` spreads.
+    #[inline(always)]
+    pub(crate) fn add_row(&mut self, value: &[f64], declared: &[f64], spread: &[f64], sigma: f64) {
+        for ((value, declared), spread) in value.iter().zip(declared).zip(spread) {
+            self.add(value - declared, sigma * spread);
+        }
+    }
+
     /// Adds a residual whose standard deviation is `sigma`.
+    #[inline(always)]
     pub fn add(&mut self, residual: f64, sigma: f64) {
         if residual == 0.0 && sigma == 0.0 {
             self.exact += 1;

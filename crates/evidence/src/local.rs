@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::{Histogram, HistogramSum};
+use crate::residuals::{Plain, Residuals};
 use crate::verdict::{CALIBRATED, Contrast, Evidence, Finding, Part, SIGMA, Verdict};
 use crate::within;
 
@@ -135,6 +136,41 @@ impl LocalSum {
             self.worst = Some(Worst { position, row, value, declared, sigmas });
         }
         convicted
+    }
+
+    /// Adds one position; returns the convicted element with the largest residual.
+    #[inline(always)]
+    pub fn add_row(&mut self, r: &Residuals<'_>, lambda: f64) -> Option<Residual> {
+        let plain = Plain::of(r).filter(|_| lambda >= CALIBRATED * SIGMA);
+        let Some(plain) = plain else { return self.add_elements(r, lambda) };
+        self.judged += r.value.len() as u64;
+        self.histogram.add_row(r.value, r.declared, r.spread, SIGMA);
+        self.residual += plain.residual;
+        self.reference += plain.reference;
+        self.calibrated = self.calibrated.max(plain.spreads / (CALIBRATED * SIGMA));
+        self.probabilistic = self.probabilistic.max(plain.spreads / lambda);
+        self.rigorous = self.rigorous.max(plain.bounds);
+        let (min, max) = self.range.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
+        self.range = Some((min.min(plain.least), max.max(plain.most)));
+        let sigmas = plain.spreads / SIGMA;
+        if self.worst.is_none_or(|w| sigmas > w.sigmas)
+            && let Some(Residual { position, row, value, declared, .. }) = r.worst(plain.spreads)
+        {
+            self.worst = Some(Worst { position, row, value, declared, sigmas });
+        }
+        None
+    }
+
+    /// The same, one by one.
+    fn add_elements(&mut self, r: &Residuals<'_>, lambda: f64) -> Option<Residual> {
+        let mut worst: Option<Residual> = None;
+        for row in 0..r.value.len() {
+            let element = r.element(row);
+            if self.add(&element, lambda) && worst.is_none_or(|w| element.calibrated() > w.calibrated()) {
+                worst = Some(element);
+            }
+        }
+        worst
     }
 
     /// Notes activations that were taken to have been coded the other way.

@@ -86,6 +86,14 @@ impl LogitSum {
         }
     }
 
+    /// Joins later positions.
+    pub fn merge(&mut self, later: LogitSum) {
+        self.by_position.extend(later.by_position);
+        self.top5_shared += later.top5_shared;
+        self.top5_possible += later.top5_possible;
+        self.first_flip = self.first_flip.take().or(later.first_flip);
+    }
+
     /// The drift so far; `None` when nothing was added.
     pub fn finish(&self) -> Option<LogitDrift> {
         let mut sorted: Vec<f64> = self.by_position.iter().map(|p| p.kl).collect();

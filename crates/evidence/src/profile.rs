@@ -65,8 +65,22 @@ impl Profile {
                 self.massive.push(Massive { position, channel: channels(i), a: *x, b: *y, one_sided });
             }
         }
+        self.keep_largest();
+    }
+
+    fn keep_largest(&mut self) {
         self.massive.sort_by(|p, q| q.a.abs().total_cmp(&p.a.abs()));
         self.massive.truncate(MOST_LISTED);
+    }
+
+    /// Joins later positions of the same site.
+    pub fn merge(&mut self, later: Profile) {
+        self.a.extend(later.a);
+        self.b.extend(later.b);
+        self.drift.extend(later.drift);
+        self.massive.extend(later.massive);
+        self.massive_count += later.massive_count;
+        self.keep_largest();
     }
 
     /// An empty one.

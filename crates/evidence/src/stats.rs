@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lanes::{self, LANES, Lanes, Step};
 use crate::scope::Scope;
 
 /// Pooled statistics of the finite values in `scope`.
@@ -36,22 +37,35 @@ pub struct StatsSum {
 
 impl StatsSum {
     /// Adds a row: two passes over it, then Chan's merge with what came before.
+    #[inline(always)]
     pub fn add(&mut self, row: &[f64]) {
-        let finite = || row.iter().copied().filter(|x| x.is_finite());
-        let n = finite().count() as u64;
+        let mut sums = Sums::ZERO;
+        lanes::chunks([row], &mut sums);
+        let n = lanes::count(&sums.n);
         self.non_finite += row.len() as u64 - n;
         if n == 0 {
             return;
         }
-        let mean = finite().sum::<f64>() / n as f64;
-        let m2: f64 = finite().map(|x| (x - mean) * (x - mean)).sum();
+        let mut deviations = Deviations { mean: lanes::total(&sums.sum) / n as f64, squares: [0.0; LANES] };
+        lanes::chunks([row], &mut deviations);
+        let least = sums.least.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = sums.most.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let (mean, m2) = (deviations.mean, lanes::total(&deviations.squares));
+        self.merge(&StatsSum { finite: n, non_finite: 0, mean, m2, range: Some((least, most)) });
+    }
+
+    /// Joins what was added to another: Chan's merge.
+    pub fn merge(&mut self, other: &StatsSum) {
+        self.non_finite += other.non_finite;
+        let n = other.finite;
+        let Some((least, most)) = other.range else { return };
         let total = self.finite + n;
-        let shift = mean - self.mean;
+        let shift = other.mean - self.mean;
         self.mean += shift * n as f64 / total as f64;
-        self.m2 += m2 + shift * shift * (self.finite as f64 * n as f64 / total as f64);
+        self.m2 += other.m2 + shift * shift * (self.finite as f64 * n as f64 / total as f64);
         self.finite = total;
         let (min, max) = self.range.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
-        self.range = Some(finite().fold((min, max), |(min, max), x| (min.min(x), max.max(x))));
+        self.range = Some((min.min(least), max.max(most)));
     }
 
     /// The statistics so far. Without a finite value, the numbers are 0 and `count == non_finite` says so.
@@ -66,6 +80,50 @@ impl StatsSum {
             std: variance.sqrt(),
             min,
             max,
+        }
+    }
+}
+
+/// Of the finite values of a row.
+struct Sums {
+    n: [u64; LANES],
+    sum: Lanes,
+    least: Lanes,
+    most: Lanes,
+}
+
+impl Sums {
+    const ZERO: Sums =
+        Sums { n: [0; LANES], sum: [0.0; LANES], least: [f64::INFINITY; LANES], most: [f64::NEG_INFINITY; LANES] };
+}
+
+impl Step<1> for Sums {
+    #[inline(always)]
+    fn step(&mut self, [x]: [&Lanes; 1]) {
+        let finite = lanes::finite(x);
+        let (low, high) = (lanes::select(x, &finite, f64::INFINITY), lanes::select(x, &finite, f64::NEG_INFINITY));
+        let x = lanes::select(x, &finite, 0.0);
+        for l in 0..LANES {
+            self.n[l] = self.n[l].wrapping_add(finite[l]);
+            self.sum[l] += x[l];
+            self.least[l] = if low[l] < self.least[l] { low[l] } else { self.least[l] };
+            self.most[l] = if high[l] > self.most[l] { high[l] } else { self.most[l] };
+        }
+    }
+}
+
+/// Squared deviations from a mean.
+struct Deviations {
+    mean: f64,
+    squares: Lanes,
+}
+
+impl Step<1> for Deviations {
+    #[inline(always)]
+    fn step(&mut self, [x]: [&Lanes; 1]) {
+        let x = lanes::select(x, &lanes::finite(x), self.mean);
+        for l in 0..LANES {
+            self.squares[l] += (x[l] - self.mean) * (x[l] - self.mean);
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use rayon::prelude::*;
 use twinpath_engine::{Op, Tensor};
-use twinpath_evidence::verdict::{Part, lambda};
-use twinpath_evidence::{LocalSum, Residual, Statistical};
+use twinpath_evidence::verdict::{CALIBRATED, Part, SIGMA, lambda};
+use twinpath_evidence::{LocalSum, Residual, Residuals, Statistical, within};
 use twinpath_formats::Matrix;
 use twinpath_paths::Path;
 use twinpath_paths::declared::{Declared, Reading, blame, evaluate, linear};
+use twinpath_paths::simd::{Isa, Kernel};
 
 use crate::contrast;
 use crate::statistical::Outputs;
@@ -35,14 +36,25 @@ pub struct Judged {
     pub local: LocalSum,
     /// Why the input could not have shown a fault.
     pub idle: Option<&'static str>,
-    /// Own and other arithmetic on this side's inputs, row after row: where another was asked for.
-    pub replayed: Option<[Vec<f64>; 2]>,
+    /// Own and other arithmetic on this side's inputs: where another was asked for.
+    pub replayed: Option<Replayed>,
     /// What statistics say, where they judge in place of replay.
     pub statistical: Option<Statistical>,
 }
 
-/// Elements of one value whose tolerances are worked out rounding by rounding, the worst first.
+/// Two declared arithmetics on the same inputs, row after row.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    /// The side's own.
+    pub own: Vec<f64>,
+    /// The other side's; absent where all paths declare the same.
+    pub other: Option<Vec<f64>>,
+}
+
+/// Elements of one value that are worked out in f64, rounding by rounding, the worst first.
 const MOST_EXACT: usize = 4096;
+/// Share of the calibrated tolerance, estimated, from which an element is worked out.
+const SUSPECT: f64 = 0.8;
 
 impl Replay<'_> {
     /// Judges `value`, which `op` made of `inputs`; `first_row` is the position of its first row.
@@ -51,7 +63,9 @@ impl Replay<'_> {
             let (local, statistical) = (LocalSum::default(), Some(statistical));
             return Judged { local, idle: None, replayed: None, statistical };
         }
-        let paths: Vec<&dyn Path> = [Some(self.own), self.other].into_iter().flatten().collect();
+        // Without a matrix, all paths declare the same.
+        let asked = self.other.filter(|_| matches!(op, Op::Linear { .. }));
+        let paths: Vec<&dyn Path> = [Some(self.own), asked].into_iter().flatten().collect();
         let mut made = evaluate(&paths, op, inputs).into_iter();
         let (own, other) = (made.next(), made.next());
         let mut own = own.unwrap_or_else(|| unreachable!("one evaluation for each path"));
@@ -73,7 +87,8 @@ impl Replay<'_> {
             local.name(part, contrast::of(value, &own));
         }
         let idle = idle(op, value.rows());
-        Judged { local, idle, replayed: other.map(|other| [own.value, other.value]), statistical: None }
+        let replayed = self.other.map(|_| Replayed { own: own.value, other: other.map(|other| other.value) });
+        Judged { local, idle, replayed, statistical: None }
     }
 
     /// `None` where replay is asked for, or activations are not coded. A site that comes in pieces shares its chance of a
@@ -93,8 +108,8 @@ impl Replay<'_> {
         (reading != Reading::Plain).then(|| outputs.judge(alpha, first_row))
     }
 
-    /// Exact tolerances for flagged elements; then, for positions with a convicted element, activations on the edge
-    /// between two codes may go the other way.
+    /// Values in f64 and exact tolerances for elements that are near their tolerance; then, for positions with a convicted
+    /// element, activations on the edge between two codes may go the other way.
     fn judge_linear(
         &self,
         op: &Op<'_>,
@@ -106,18 +121,16 @@ impl Replay<'_> {
         let mut sum = LocalSum::default();
         let (Op::Linear { weight, bias }, [x]) = (op, inputs) else { return sum };
         let reading = self.own.reading(weight.tensor_type());
-        let mut flagged: Vec<(f64, usize)> = (0..value.data().len())
-            .into_par_iter()
-            .map(|i| (element(value, own, 0, i).calibrated(), i))
-            .filter(|(over, _)| *over > 1.0)
-            .collect();
-        flagged.sort_by(|a, b| b.0.total_cmp(&a.0));
-        flagged.truncate(MOST_EXACT);
-        let exact =
-            flagged.par_iter().map(|(_, i)| linear::exact(*weight, *bias, x.row(i / own.cols), reading, i % own.cols));
-        let exact: Vec<(f64, f64)> = exact.collect();
-        for ((_, i), (spread, bound)) in flagged.iter().zip(exact) {
-            (own.spread[*i], own.bound[*i]) = (spread, bound);
+        let mut suspects = suspects(value, own);
+        if suspects.is_empty() {
+            return sum;
+        }
+        suspects.sort_by(|a, b| b.0.total_cmp(&a.0));
+        suspects.truncate(MOST_EXACT);
+        let exact = |i: &usize| linear::exact(*weight, *bias, x.row(i / own.cols), reading, i % own.cols);
+        let exact: Vec<_> = suspects.par_iter().map(|(_, i)| exact(i)).collect();
+        for ((_, i), (value, spread, bound)) in suspects.iter().zip(exact) {
+            (own.value[*i], own.spread[*i], own.bound[*i]) = (value, spread, bound);
         }
         if reading == Reading::Plain {
             return sum;
@@ -193,29 +206,64 @@ fn element(value: &Tensor<f32>, own: &Declared, first_row: usize, i: usize) -> R
     }
 }
 
+/// Elements that are not clearly inside their calibrated tolerance, with the residual in units of it.
+fn suspects(value: &Tensor<f32>, own: &Declared) -> Vec<(f64, usize)> {
+    let of_row = |t: usize| {
+        let at = t * own.cols;
+        let found = value.row(t).iter().zip(&own.value[at..at + own.cols]).zip(&own.spread[at..at + own.cols]);
+        let limit = SUSPECT * CALIBRATED * SIGMA;
+        let inside = |((v, d), s): ((&f32, &f64), &f64)| (f64::from(*v) - d).abs() <= limit * s;
+        // Nearly every row is inside as a whole.
+        if found.clone().fold(true, |all, one| all & inside(one)) {
+            return Vec::new();
+        }
+        let over = (at..at + own.cols).map(|i| (element(value, own, 0, i).calibrated(), i));
+        over.filter(|(over, _)| !within(*over, SUSPECT)).collect()
+    };
+    (0..value.rows()).into_par_iter().flat_map_iter(of_row).collect()
+}
+
 /// All elements judged, and the index of the worst convicted one.
 fn judge_all(value: &Tensor<f32>, own: &Declared, first_row: usize, lambda: f64) -> (LocalSum, Option<usize>) {
+    let isa = Isa::detect();
     let one_row = |t: usize| {
-        let (mut sum, mut worst) = (LocalSum::default(), None);
-        for i in t * own.cols..(t + 1) * own.cols {
-            let element = element(value, own, first_row, i);
-            if sum.add(&element, lambda) && worst.is_none_or(|(most, _)| element.calibrated() > most) {
-                worst = Some((element.calibrated(), i));
-            }
-        }
-        (sum, worst)
+        let found: Vec<f64> = value.row(t).iter().map(|v| f64::from(*v)).collect();
+        let at = t * own.cols..(t + 1) * own.cols;
+        let residuals = Residuals {
+            position: first_row + t,
+            value: &found,
+            declared: &own.value[at.clone()],
+            spread: &own.spread[at.clone()],
+            bound: &own.bound[at],
+        };
+        isa.run(JudgeRow { residuals, lambda })
     };
-    let rows: Vec<(LocalSum, Option<(f64, usize)>)> = (0..value.rows()).into_par_iter().map(one_row).collect();
-    let (mut all, mut worst) = (LocalSum::default(), None::<(f64, usize)>);
+    let rows: Vec<(LocalSum, Option<Residual>)> = (0..value.rows()).into_par_iter().map(one_row).collect();
+    let (mut all, mut worst) = (LocalSum::default(), None::<Residual>);
     for (sum, mine) in rows {
         all.merge(sum);
-        if let Some(mine) = mine
-            && worst.is_none_or(|w| mine.0 > w.0)
-        {
-            worst = Some(mine);
-        }
+        worst = match (worst, mine) {
+            (Some(worst), Some(mine)) if mine.calibrated() > worst.calibrated() => Some(mine),
+            (worst, mine) => worst.or(mine),
+        };
     }
-    (all, worst.map(|(_, i)| i))
+    (all, worst.map(|w| (w.position - first_row) * own.cols + w.row))
+}
+
+/// Judges one position in the instruction set that it is run on.
+struct JudgeRow<'a> {
+    residuals: Residuals<'a>,
+    lambda: f64,
+}
+
+impl Kernel for JudgeRow<'_> {
+    type Output = (LocalSum, Option<Residual>);
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let mut sum = LocalSum::default();
+        let worst = sum.add_row(&self.residuals, self.lambda);
+        (sum, worst)
+    }
 }
 
 /// Why a call of `rows` positions could not have shown a fault of `op`.

@@ -17,6 +17,7 @@ pub mod party;
 pub mod side;
 pub mod spec;
 pub mod statistical;
+mod sums;
 pub mod trace;
 
 pub use compare::{CompareOptions, OracleChoice, compare};

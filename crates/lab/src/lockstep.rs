@@ -5,32 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 use twinpath_engine::{Config, Point, Site};
 use twinpath_evidence::{
-    Budget, Comparison, DriftSum, LocalSum, LogitSum, Outcome, Positions, Profile, Scope, SiteRecord, SplitElement,
-    SplitSum, Statistical, StatsSum, Values as Covered, Verdict, Warning,
+    Budget, Comparison, LocalSum, Outcome, Positions, Profile, Scope, SiteRecord, Statistical, Values as Covered,
+    Verdict, Warning,
 };
+use twinpath_paths::simd::Isa;
 
-use crate::side::{Cells, Recorded};
+use crate::side::Recorded;
+use crate::sums::{Group, Position, Sums};
 
 /// What is accumulated at one site.
 #[derive(Default)]
 struct SiteSum {
     weights: Option<&'static str>,
     masked: bool,
-    a: StatsSum,
-    b: StatsSum,
-    drift: DriftSum,
-    a_oracle: DriftSum,
-    b_oracle: DriftSum,
+    sums: Sums,
     a_local: Option<LocalSum>,
     b_local: Option<LocalSum>,
     statistical: Vec<Statistical>,
     idle: Option<&'static str>,
-    split: SplitSum,
     inputs: Vec<Site>,
-    profile: Option<Profile>,
-    logits: LogitSum,
-    a_oracle_logits: LogitSum,
-    b_oracle_logits: LogitSum,
 }
 
 /// The comparison as it grows, stage by stage.
@@ -69,11 +62,11 @@ impl<'c> Lockstep<'c> {
         let mut profiles = Vec::new();
         for (site, sum) in self.sums {
             if site.point == Point::Logits {
-                record.logits = sum.logits.finish();
-                record.a_oracle_logits = sum.a_oracle_logits.finish();
-                record.b_oracle_logits = sum.b_oracle_logits.finish();
+                record.logits = sum.sums.logits.finish();
+                record.a_oracle_logits = sum.sums.a_oracle_logits.finish();
+                record.b_oracle_logits = sum.sums.b_oracle_logits.finish();
             }
-            profiles.extend(sum.profile.clone().map(|p| (site.point, p)));
+            profiles.extend(sum.sums.profile.clone().map(|p| (site.point, p)));
             record.sites.push(site_record(site, sum, tokens, oracle, self.config.layers, self.recorded));
         }
         add_gains(&mut record.sites);
@@ -104,15 +97,15 @@ fn site_record(
         layer: site.layer,
         point: site.point.name().to_owned(),
         weights: sum.weights.map(str::to_owned),
-        a: sum.a.finish(scope.clone()),
-        b: sum.b.finish(scope),
-        drift: sum.drift.finish(),
-        a_oracle: oracle.then(|| sum.a_oracle.finish()),
-        b_oracle: oracle.then(|| sum.b_oracle.finish()),
+        a: sum.sums.a.finish(scope.clone()),
+        b: sum.sums.b.finish(scope),
+        drift: sum.sums.drift.finish(),
+        a_oracle: oracle.then(|| sum.sums.a_oracle.finish()),
+        b_oracle: oracle.then(|| sum.sums.b_oracle.finish()),
         a_local: sum.a_local.map(|l| l.finish("a", sum.idle)),
         b_local: sum.b_local.map(|l| l.finish("b", sum.idle)),
         statistical: sum.statistical.into_iter().reduce(Statistical::worse),
-        split: sum.split.finish(inputs.iter().map(Site::to_string).collect()),
+        split: sum.sums.split.finish(inputs.iter().map(Site::to_string).collect()),
         verdict: None,
     };
     record.verdict = verdict(&record, recorded);
@@ -222,51 +215,11 @@ fn add_site(
     sum.statistical.extend(by_statistics);
     sum.idle = a.judged.as_ref().or(judged_b).and_then(|j| j.idle);
     sum.inputs = b.filter(|b| !b.inputs.is_empty()).unwrap_or(a).inputs.clone();
-    if profiled || STREAM.contains(&a.site.point) {
-        sum.profile.get_or_insert_with(|| Profile::new(a.site.to_string()));
-    }
-    let (mut row_a, mut row_b, mut row_o) = (Vec::new(), Vec::new(), Vec::new());
-    for t in 0..rows {
-        let position = a.first_row + t;
-        let cells = Cells::of(a, heads, position);
-        cells.read(a, t, &mut row_a);
-        sum.a.add(&row_a);
-        let channel = |i| cells.channel(i);
-        let has_b = b.is_some_and(|b| b.values.shape() == a.values.shape());
-        if let (true, Some(b)) = (has_b, b) {
-            cells.read(b, t, &mut row_b);
-            sum.b.add(&row_b);
-            sum.drift.add(position, &row_b, &row_a, channel);
-            if let Some(profile) = &mut sum.profile {
-                profile.add(position, &row_a, &row_b, channel);
-            }
-            if let Some([own, other]) = judged_b.and_then(|j| j.replayed.as_ref()) {
-                let at = t * a.values.shape().1;
-                for (i, (a, b)) in row_a.iter().zip(&row_b).enumerate() {
-                    let i = at + cells.channel(i);
-                    sum.split.add(&SplitElement { a: *a, b: *b, a_on_b: other[i], b_on_b: own[i] });
-                }
-            }
-        } else {
-            sum.drift.add_missing(row_a.len() as u64);
-        }
-        match oracle {
-            None => {}
-            Some(Some(o)) if o.values.shape() == a.values.shape() => {
-                cells.read(o, t, &mut row_o);
-                sum.a_oracle.add(position, &row_a, &row_o, channel);
-                if has_b {
-                    sum.b_oracle.add(position, &row_b, &row_o, channel);
-                }
-            }
-            Some(_) => sum.a_oracle.add_missing(row_a.len() as u64),
-        }
-        if a.site.point == Point::Logits && has_b {
-            sum.logits.add(position, &row_b, &row_a);
-            if !row_o.is_empty() {
-                sum.a_oracle_logits.add(position, &row_a, &row_o);
-                sum.b_oracle_logits.add(position, &row_b, &row_o);
-            }
-        }
-    }
+    let same = |x: &&Recorded| x.values.shape() == a.values.shape();
+    let profiled = profiled || STREAM.contains(&a.site.point);
+    let group = Group { heads, profiled, a, b: b.filter(same), oracle: oracle.map(|o| o.filter(same)) };
+    let isa = Isa::detect();
+    let one = |t: usize| isa.run(Position { group: &group, t });
+    let positions: Vec<Sums> = (0..rows).into_par_iter().map(one).collect();
+    positions.into_iter().for_each(|later| sum.sums.merge(later));
 }

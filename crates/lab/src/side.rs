@@ -293,6 +293,17 @@ impl Cells {
         out.truncate(self.heads * keys.len());
     }
 
+    /// The counting elements of a row.
+    pub(crate) fn pick(&self, row: &[f64], out: &mut Vec<f64>) {
+        out.clear();
+        match &self.keys {
+            None => out.extend_from_slice(row),
+            Some(keys) => {
+                row.chunks_exact(self.cols / self.heads).for_each(|h| out.extend_from_slice(&h[keys.clone()]))
+            }
+        }
+    }
+
     /// Index in the whole row of the `i`-th counting element.
     pub(crate) fn channel(&self, i: usize) -> usize {
         match &self.keys {

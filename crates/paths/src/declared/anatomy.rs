@@ -82,7 +82,7 @@ pub fn of(tensor_type: TensorType, block: &[u8]) -> Option<Anatomy> {
 }
 
 /// Steps of the four-bit formats with a table.
-const IQ4: [i32; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+pub(super) const IQ4: [i32; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 /// The 6-bit scale and minimum of group `g` of Q4_K and Q5_K, in the 12 bytes from byte 4.
 fn six(block: &[u8], g: usize) -> (i32, i32) {

@@ -25,11 +25,7 @@ pub struct Flip {
 
 /// Activations of `x` so near the edge between two codes that either is faithful, nearest first.
 pub fn borderline(reading: Reading, x: &[f32]) -> Vec<Flip> {
-    let block = match reading {
-        Reading::Plain => return Vec::new(),
-        Reading::Q8K => 256,
-        Reading::Q8_0 | Reading::Q8x32 => 32,
-    };
+    let Some(block) = reading.block() else { return Vec::new() };
     let mut found: Vec<(f64, Flip)> = Vec::new();
     for (b, x) in x.chunks(block).enumerate() {
         let coded = code(reading, x);

@@ -4,53 +4,124 @@ use rayon::prelude::*;
 use twinpath_engine::Tensor;
 use twinpath_formats::Matrix;
 
-use super::gemm::{CHUNK, LANES, Operand, Output, Rows};
-use super::{Declared, Reading, UNIT, anatomy, gamma, quantise, rounds_when_decoded, spread};
+use super::digits;
+use super::gemm::{LANES, Operand, Output, Rows};
+use super::{Declared, Reading, UNIT, anatomy, gamma, products, quantise, rounds_when_decoded, spread, whole};
 use crate::simd::Isa;
 
 /// Weight rows of one task.
 const TASK: usize = 16;
 
-/// `x Wᵀ + b` for each reading of `x`: `x [T, in]`, `weight [out, in]`, `bias [out]`, results `[T, out]`.
+/// Activations, and how they are read.
+#[derive(Debug, Clone)]
+pub struct Input<'a> {
+    /// `[T, in]`.
+    pub x: &'a Tensor<f32>,
+    /// Different ones.
+    pub readings: Vec<Reading>,
+}
+
+/// `x Wᵀ + b` for each input and each of its readings: `weight [out, in]`, `bias [out]`, results `[T, out]`. Weights are
+/// read once for all of them.
 ///
 /// *Plain*: each weight is rounded once where the format has minimums; each of the `⌈in / 16⌉ + 4` additions that a term
 /// passes through rounds, the bias once more. *Coded*: activations are `d q` exactly; per block the product of both
 /// scales, at most the integer's conversion, and one addition round, then the joining of minimums and the bias. `f64`
-/// itself errs by less than `in · 2⁻⁵³ Σ|w x|`, 2⁻²⁹ of the bounds and not counted.
-pub fn evaluate(weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32>, readings: &[Reading]) -> Vec<Declared> {
-    let (positions, outputs) = (x.rows(), weight.rows());
-    let operands: Vec<Operand> = readings.iter().map(|r| operand(*r, x)).collect();
-    let per_row = positions * readings.len();
-    let mut made = vec![Output::default(); outputs * per_row];
+/// itself errs by less than `in · 2⁻⁵³ Σ|w x|`, 2⁻²⁹ of the bounds and not counted; how exact plain activations are is
+/// derived in `digits`.
+pub fn evaluate(weight: Matrix<'_>, bias: Option<&[f32]>, inputs: &[Input<'_>]) -> Vec<Vec<Declared>> {
+    let packed = whole::most(weight.tensor_type()).is_some();
+    let made = if packed { whole_numbers(weight, bias, inputs) } else { floats(weight, bias, inputs) };
+    let per_row: usize = inputs.iter().map(|i| i.x.rows() * i.readings.len()).sum();
+    let mut from = 0;
+    let mut one = |x: &Tensor<f32>| {
+        let outputs = Outputs { made: &made[from.min(made.len())..], per_row, positions: x.rows() };
+        from += x.rows();
+        outputs.declared(weight.rows())
+    };
+    inputs.iter().map(|i| i.readings.iter().map(|_| one(i.x)).collect()).collect()
+}
+
+fn whole_numbers(weight: Matrix<'_>, bias: Option<&[f32]>, inputs: &[Input<'_>]) -> Vec<Made> {
+    let operands: Vec<digits::Operand> = inputs.iter().map(|i| digits::Operand::new(i.x, &i.readings)).collect();
+    products::evaluate(Isa::detect(), weight, bias, &operands)
+}
+
+fn floats(weight: Matrix<'_>, bias: Option<&[f32]>, inputs: &[Input<'_>]) -> Vec<Made> {
+    let operands: Vec<Operand> = inputs.iter().flat_map(|i| i.readings.iter().map(|r| operand(*r, i.x))).collect();
+    let readings: Vec<Reading> = operands.iter().flat_map(|o| vec![o.reading; o.positions]).collect();
+    let per_row = readings.len().max(1);
+    let one = |(i, output): (usize, &Output)| {
+        let bias = bias.map(|b| f64::from(b[i / per_row]));
+        Join::new(readings[i % per_row], bias, weight.cols()).of(output)
+    };
+    rows(weight, &operands).par_iter().enumerate().map(one).collect()
+}
+
+/// All outputs in f64, laid out as those of [`products::evaluate`].
+pub(super) fn rows(weight: Matrix<'_>, operands: &[Operand]) -> Vec<Output> {
+    let per_row: usize = operands.iter().map(|o| o.positions).sum();
+    let mut made = vec![Output::default(); weight.rows() * per_row];
     let isa = Isa::detect();
     if per_row > 0 {
         made.par_chunks_mut(TASK * per_row).enumerate().for_each(|(task, out)| {
             let first = task * TASK;
             let weight = weight.rows_of(first..first + out.len() / per_row);
-            Rows { weight, operands: &operands, out }.run_on(isa);
+            Rows { weight, operands, out }.run_on(isa);
         });
     }
-    let mut declared: Vec<Declared> = readings.iter().map(|_| Declared::zeros(positions, outputs)).collect();
-    for (k, declared) in declared.iter_mut().enumerate() {
-        let roundings = roundings(readings[k], weight.cols());
-        for t in 0..positions {
-            for j in 0..outputs {
-                let output = made[j * per_row + k * positions + t];
-                let (value, s, b) = join(output, bias.map(|b| f64::from(b[j])), roundings, weight.cols());
-                declared.set(t * outputs + j, value, s, b);
-            }
-        }
-    }
-    declared
+    made
 }
 
-/// Value, spread and bound of an output. Each of `cols` products may be subnormal.
-fn join(output: Output, bias: Option<f64>, roundings: f64, cols: usize) -> (f64, f64, f64) {
-    let value = output.value + bias.unwrap_or(0.0);
-    let last = if bias.is_some() { value * value } else { 0.0 };
-    let magnitude = output.magnitude + bias.map_or(0.0, f64::abs);
-    let small = cols as f64 + roundings;
-    (value, spread(output.squares + last, small), gamma(roundings) * magnitude + small * UNIT * super::TINY)
+/// Value, spread and bound of an output.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Made {
+    pub(super) value: f64,
+    pub(super) spread: f64,
+    pub(super) bound: f64,
+}
+
+/// The outputs of one reading: `positions` of every `per_row`.
+struct Outputs<'a> {
+    made: &'a [Made],
+    per_row: usize,
+    positions: usize,
+}
+
+impl Outputs<'_> {
+    fn declared(&self, rows: usize) -> Declared {
+        let mut declared = Declared::zeros(self.positions, rows);
+        declared.fill(|t, j| {
+            let Made { value, spread, bound } = self.made[j * self.per_row + t];
+            (value, spread, bound)
+        });
+        declared
+    }
+}
+
+/// What the outputs of one row and reading have in common.
+pub(super) struct Join {
+    bias: f64,
+    has_bias: f64,
+    gamma: f64,
+    /// Roundings to a subnormal: each product may be one.
+    small: f64,
+}
+
+impl Join {
+    pub(super) fn new(reading: Reading, bias: Option<f64>, cols: usize) -> Join {
+        let roundings = roundings(reading, cols);
+        let has_bias = if bias.is_some() { 1.0 } else { 0.0 };
+        Join { bias: bias.unwrap_or(0.0), has_bias, gamma: gamma(roundings), small: cols as f64 + roundings }
+    }
+
+    #[inline(always)]
+    pub(super) fn of(&self, output: &Output) -> Made {
+        let value = output.value + self.bias;
+        let magnitude = output.magnitude + self.bias.abs();
+        let spread = spread(output.squares + self.has_bias * value * value, self.small);
+        Made { value, spread, bound: self.gamma * magnitude + self.small * UNIT * super::TINY }
+    }
 }
 
 /// The most roundings that a term passes through.
@@ -62,19 +133,15 @@ fn roundings(reading: Reading, cols: usize) -> f64 {
     }
 }
 
-fn operand(reading: Reading, x: &Tensor<f32>) -> Operand {
+pub(super) fn operand(reading: Reading, x: &Tensor<f32>) -> Operand {
     Operand::new(reading, x.rows(), x.cols(), |t, out| read(reading, x.row(t), out))
 }
 
 /// The activations of one position as `reading` has them.
 pub fn read(reading: Reading, x: &[f32], out: &mut [f64]) {
-    let block = match reading {
-        Reading::Plain => {
-            out.iter_mut().zip(x).for_each(|(out, x)| *out = f64::from(*x));
-            return;
-        }
-        Reading::Q8K => CHUNK,
-        Reading::Q8_0 | Reading::Q8x32 => 32,
+    let Some(block) = reading.block() else {
+        out.iter_mut().zip(x).for_each(|(out, x)| *out = f64::from(*x));
+        return;
     };
     for (x, out) in x.chunks(block).zip(out.chunks_mut(block)) {
         let coded = code(reading, x);
@@ -93,8 +160,9 @@ pub(super) fn code(reading: Reading, x: &[f32]) -> quantise::Coded {
     }
 }
 
-/// Spread and bound of one output, rounding by rounding in the declared order; `x` is its position's activations.
-pub fn exact(weight: Matrix<'_>, bias: Option<&[f32]>, x: &[f32], reading: Reading, row: usize) -> (f64, f64) {
+/// Value, spread and bound of one output in f64, rounding by rounding in the declared order; `x` is its position's
+/// activations.
+pub fn exact(weight: Matrix<'_>, bias: Option<&[f32]>, x: &[f32], reading: Reading, row: usize) -> (f64, f64, f64) {
     let cols = weight.cols();
     let (mut w, mut read_x) = (vec![0.0; cols], vec![0.0; cols]);
     weight.decode_row(row, &mut w);
@@ -104,8 +172,8 @@ pub fn exact(weight: Matrix<'_>, bias: Option<&[f32]>, x: &[f32], reading: Readi
         Reading::Q8K => coded(&weight, row, &w, &read_x, 256),
         Reading::Q8_0 | Reading::Q8x32 => coded(&weight, row, &w, &read_x, 32),
     };
-    let (_, spread, bound) = join(output, bias.map(|b| f64::from(b[row])), roundings(reading, cols), cols);
-    (spread, bound)
+    let made = Join::new(reading, bias.map(|b| f64::from(b[row])), cols).of(&output);
+    (made.value, made.spread, made.bound)
 }
 
 fn plain(w: &[f64], x: &[f64], rounded: bool) -> Output {

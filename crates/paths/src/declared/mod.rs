@@ -1,7 +1,8 @@
 //! What a path promises: each operation in its declared semantics, evaluated in f64.
 //!
-//! Nothing here is shared with the kernels that are judged by it: decoding is that of `formats`, coding of activations is
-//! written anew from its definition, sums are plain f64. Of each value it says, beside the real number that the declared
+//! Nothing here is shared with the kernels that are judged by it: decoding, coding of activations and dot products are
+//! written anew from their definitions. Packed weights meet activations as whole numbers, whose sums are exact, and those
+//! meet their scales in f64 (`products`); plain floats are summed in f64 (`gemm`). Of each value it says, beside the real number that the declared
 //! arithmetic has without rounding, how far f32 roundings may carry a faithful implementation:
 //!
 //! * **spread** `= u √(Σ (g s)²)` over all roundings, where `s` is the size of what is rounded, `g` how strongly the result
@@ -13,18 +14,23 @@
 //! * **bound**: `γ Σ |terms|` or the operation's own first-order bound; no faithful implementation is beyond it
 //!   (Higham 2002, ch. 3).
 //!
-//! The spread of a linear op is estimated, from partial sums after every 256 columns; [`linear::exact`] gives it
+//! The spread of a linear op is estimated, from sums after every 256 columns; [`linear::exact`] gives it
 //! rounding by rounding for one output, for those whose residual asks for it.
 
 pub mod anatomy;
 pub mod blame;
+mod digits;
+mod dots;
 mod gemm;
 pub mod linear;
 mod ops;
+mod products;
 mod quantise;
 #[cfg(test)]
 mod tests;
+mod whole;
 
+use rayon::prelude::*;
 use twinpath_engine::{Op, Tensor};
 use twinpath_formats::Matrix;
 
@@ -52,6 +58,17 @@ pub enum Reading {
     Q8x32,
 }
 
+impl Reading {
+    /// Activations that share a scale, where they are coded.
+    pub fn block(self) -> Option<usize> {
+        match self {
+            Reading::Plain => None,
+            Reading::Q8K => Some(256),
+            Reading::Q8_0 | Reading::Q8x32 => Some(32),
+        }
+    }
+}
+
 /// A value in its declared semantics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Declared {
@@ -76,6 +93,18 @@ impl Declared {
     fn set(&mut self, i: usize, value: f64, spread: f64, bound: f64) {
         (self.value[i], self.spread[i], self.bound[i]) = (value, spread, bound);
     }
+
+    /// Sets every element to the value, spread and bound of its row and column, rows side by side.
+    fn fill(&mut self, one: impl Fn(usize, usize) -> (f64, f64, f64) + Sync) {
+        let cols = self.cols.max(1);
+        let rows =
+            self.value.par_chunks_mut(cols).zip(self.spread.par_chunks_mut(cols)).zip(self.bound.par_chunks_mut(cols));
+        rows.enumerate().for_each(|(t, ((value, spread), bound))| {
+            for i in 0..value.len() {
+                (value[i], spread[i], bound[i]) = one(t, i);
+            }
+        });
+    }
 }
 
 /// `γ_k = k u / (1 - k u)`.
@@ -85,6 +114,7 @@ fn gamma(roundings: f64) -> f64 {
 
 /// The spread of roundings whose sizes square to `squares`, each of `roundings` with an absolute error below that of a
 /// subnormal.
+#[inline(always)]
 fn spread(squares: f64, roundings: f64) -> f64 {
     UNIT * (squares + roundings * TINY * TINY).sqrt()
 }
@@ -97,10 +127,10 @@ pub fn evaluate(paths: &[&dyn Path], op: &Op<'_>, inputs: &[&Tensor<f32>]) -> Ve
     match *op {
         Op::Linear { weight, bias } => {
             let readings: Vec<Reading> = paths.iter().map(|p| p.reading(weight.tensor_type())).collect();
-            let mut different = readings.clone();
-            different.sort_unstable_by_key(|r| *r as u8);
-            different.dedup();
-            let made = linear::evaluate(weight, bias, inputs[0], &different);
+            let mut different: Vec<Reading> = Vec::new();
+            different.extend(readings.iter().enumerate().filter(|(i, r)| !readings[..*i].contains(r)).map(|(_, r)| *r));
+            let input = linear::Input { x: inputs[0], readings: different.clone() };
+            let made = linear::evaluate(weight, bias, &[input]).swap_remove(0);
             let of = |r: &Reading| different.iter().position(|d| d == r).map(|i| made[i].clone());
             readings.iter().filter_map(of).collect()
         }

@@ -3,7 +3,6 @@
 //! Sizes are those of the [module's](super) spread: what is rounded times how strongly the result depends on it. `E` is the
 //! error of exp in units of `u`.
 
-use rayon::prelude::*;
 use twinpath_engine::{Mask, Op, Pairing, Rope, Tensor};
 use twinpath_formats::Matrix;
 
@@ -157,20 +156,8 @@ fn scores(heads: usize, kv_heads: usize, scale: f64, q: &T32, k: &T32) -> Declar
         let bound = gamma(roundings) * dot.magnitude * scale.abs() + roundings * UNIT * TINY * (1.0 + scale.abs());
         (value, spread(squares, 1.0), bound)
     };
-    fill(&mut made, |t, i| one(t, i / keys, i % keys));
+    made.fill(|t, i| one(t, i / keys, i % keys));
     made
-}
-
-/// Evaluates every element, positions side by side.
-fn fill(made: &mut Declared, one: impl Fn(usize, usize) -> (f64, f64, f64) + Sync) {
-    let cols = made.cols.max(1);
-    let rows =
-        made.value.par_chunks_mut(cols).zip(made.spread.par_chunks_mut(cols)).zip(made.bound.par_chunks_mut(cols));
-    rows.enumerate().for_each(|(t, ((value, spread), bound))| {
-        for i in 0..value.len() {
-            (value[i], spread[i], bound[i]) = one(t, i);
-        }
-    });
 }
 
 /// Softmax. `p_j = e^(s_j - m) / Z`: the difference rounds by `u |s_j - m|`, which exp turns into a relative error of that
@@ -233,7 +220,7 @@ fn mix(heads: usize, kv_heads: usize, mask: Mask, p: &T32, v: &T32) -> Declared 
         }
         (sum, spread(squares, roundings), gamma(roundings) * magnitude + roundings * UNIT * TINY)
     };
-    fill(&mut made, one);
+    made.fill(one);
     made
 }
 
@@ -255,16 +242,13 @@ fn silu(x: &T32) -> Declared {
         (value, spread, UNIT * value.abs() * (share + 2.0) * SECOND_ORDER + small)
     };
     let mut made = Declared::zeros(x.rows(), x.cols());
-    fill(&mut made, |t, i| one(x.row(t)[i]));
+    made.fill(|t, i| one(x.row(t)[i]));
     made
 }
 
 /// One rounding.
-fn zip(x: &T32, y: &T32, f: impl Fn(f64, f64) -> f64) -> Declared {
+fn zip(x: &T32, y: &T32, f: impl Fn(f64, f64) -> f64 + Sync) -> Declared {
     let mut made = Declared::zeros(x.rows(), x.cols());
-    for (i, (x, y)) in x.data().iter().zip(y.data()).enumerate() {
-        let (value, spread, bound) = rounded(f(f64::from(*x), f64::from(*y)), 1.0);
-        made.set(i, value, spread, bound);
-    }
+    made.fill(|t, i| rounded(f(f64::from(x.row(t)[i]), f64::from(y.row(t)[i])), 1.0));
     made
 }

@@ -2,7 +2,7 @@ use twinpath_engine::{Mask, Numerics, Op, Pairing, Point, Rope, Site, Tensor};
 use twinpath_formats::Matrix;
 use twinpath_formats::quant::FORMATS;
 
-use super::{Declared, SIGMA, anatomy, evaluate, linear};
+use super::{Declared, Reading, SIGMA, UNIT, anatomy, digits, dots, evaluate, linear, products, whole};
 use crate::simd::Isa;
 use crate::test_values::{Random, blocks};
 use crate::{FusedQ8k, FusedQ8x32, PATHS, Path, Standalone};
@@ -32,6 +32,112 @@ fn the_parts_of_a_block_make_its_weights_exactly() {
     }
 }
 
+#[test]
+fn whole_numbers_make_the_weights_exactly() {
+    let mut random = Random::new(9);
+    for f in FORMATS.iter().filter(|f| f.block_len() > 1) {
+        let per_chunk = whole::CHUNK / f.block_len();
+        for _ in 0..20 {
+            let bytes = blocks(f.tensor_type(), per_chunk, &mut random);
+            let (mut integers, mut scales) = ([0; whole::CHUNK], whole::Scales::ZERO);
+            whole::read(f.tensor_type(), &bytes, &mut integers, &mut scales);
+            let parts = bytes.chunks_exact(f.block_bytes()).map(|b| anatomy::of(f.tensor_type(), b).unwrap());
+            let parts: Vec<_> = parts.collect();
+            for i in 0..whole::CHUNK {
+                let (a, at) = (&parts[i / f.block_len()], i % f.block_len());
+                let g = at / a.group;
+                assert_eq!(i32::from(integers[i]), a.scales[g] * a.codes[at], "{} value {i}", f.name());
+                let minimum = scales.dmin[i / 32] * f64::from(scales.steps[i / 16]);
+                assert_eq!(minimum, a.dmin * f64::from(a.mins[g]), "{} minimum {i}", f.name());
+                assert_eq!(scales.d[i / 32], a.d, "{} scale {i}", f.name());
+            }
+            let most = integers.iter().map(|i| i32::from(*i).abs()).max();
+            assert!(most <= whole::most(f.tensor_type()), "{}", f.name());
+        }
+    }
+}
+
+#[test]
+fn integer_dots_are_the_same_on_every_instruction_set_up_to_the_largest_sums() {
+    let mut random = Random::new(10);
+    let mut w = [[0i16; whole::CHUNK]; dots::ROWS];
+    w.as_flattened_mut().iter_mut().for_each(|w| *w = (random.bits() % 8193) as i16 - 4096);
+    // Rows of the largest weights meet lanes of the largest digits: 64 · 4096 · 8191 < 2³¹.
+    w[0] = [-4096; whole::CHUNK];
+    let mut x = vec![[[0i16; 2]; dots::LANES]; 32];
+    x.as_flattened_mut().as_flattened_mut().iter_mut().for_each(|x| *x = (random.bits() % 16383) as i16 - 8191);
+    x.iter_mut().for_each(|x| (x[0], x[1]) = ([8191; 2], [-8191; 2]));
+    for from in [0, 5, 96] {
+        let mut expected = [[0i32; dots::LANES]; dots::ROWS];
+        for (r, row) in expected.iter_mut().enumerate() {
+            for (l, sum) in row.iter_mut().enumerate() {
+                let term = |i: usize| i64::from(w[r][2 * from + i]) * i64::from(x[i / 2][l][i % 2]);
+                *sum = (0..64).map(term).sum::<i64>().try_into().unwrap();
+            }
+        }
+        for isa in Isa::all_available() {
+            let (mut one, mut two, mut three) = (expected, expected, expected);
+            [&mut one, &mut two, &mut three].into_iter().for_each(|sums| *sums = [[1; dots::LANES]; dots::ROWS]);
+            dots::dots(isa, &w, from, [&x[..]], [&mut one]);
+            dots::dots(isa, &w, from, [&x[..], &x[..]], [&mut two, &mut three]);
+            assert!(one == expected && two == expected && three == expected, "{} from {from}", isa.name());
+            let steps: [i16; 16] = std::array::from_fn(|g| (g * g) as i16 - 63);
+            let moments = dots::moments(isa, &w[0], &steps);
+            assert_eq!(moments, dots::moments(Isa::PORTABLE, &w[0], &steps), "{}", isa.name());
+            assert_eq!((moments[0], moments[8]), (32 << 24, -4096 * 16 * (-63 - 62)), "{}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn whole_numbers_give_the_sums_of_f64_for_every_format_and_set_of_readings() {
+    use Reading::{Plain, Q8_0, Q8K, Q8x32};
+    let mut random = Random::new(12);
+    for f in FORMATS.iter().filter(|f| f.block_len() > 1) {
+        // Columns beside a chunk of 256, rows beside a tile of 12, positions beside a block of 16.
+        for (rows, cols, positions) in [(1, 96, 1), (13, 1312, 3), (30, 256, 17)] {
+            let cols = (cols as usize).next_multiple_of(f.block_len());
+            let bytes = blocks(f.tensor_type(), rows * (cols / f.block_len()), &mut random);
+            let weight = Matrix::new(f.tensor_type(), rows, cols, &bytes).unwrap();
+            let (x, y) = (random.tensor(positions, cols), random.tensor(positions + 2, cols));
+            for readings in [&[Plain][..], &[Q8K], &[Q8_0, Plain], &[Q8K, Plain], &[Plain, Q8x32], &[Q8x32, Q8K, Plain]]
+            {
+                let found = [digits::Operand::new(&x, readings), digits::Operand::new(&y, &[Q8K, Plain])];
+                let exact = [(&x, readings), (&y, &[Q8K, Plain])];
+                let exact = exact.iter().flat_map(|(x, readings)| readings.iter().map(|r| linear::operand(*r, x)));
+                let exact: Vec<_> = exact.collect();
+                let expected = linear::rows(weight, &exact);
+                let mut w = vec![0.0; cols];
+                let mut norm = |row: usize| {
+                    weight.decode_row(row, &mut w);
+                    w.iter().map(|w| w * w).sum::<f64>().sqrt()
+                };
+                let norms: Vec<f64> = (0..rows).map(&mut norm).collect();
+                let of: Vec<usize> = (0..exact.len()).flat_map(|i| vec![i; exact[i].positions]).collect();
+                for isa in Isa::all_available() {
+                    let found = products::evaluate(isa, weight, None, &found);
+                    assert_eq!(found.len(), expected.len());
+                    for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                        let reading = exact[of[i % of.len()]].reading;
+                        // At most 2⁻²⁸ of the largest activation is left over. That is 1, and the norm of n of them
+                        // 0.58 √n: by Cauchy and Schwarz 1 / 0.58 times that of the magnitude, chance aside.
+                        let share = if reading == Plain { 2.5 * UNIT / 16.0 } else { 0.0 };
+                        let rounding = 1e-16 * (cols as f64).powf(1.5) * norms[i / of.len()];
+                        let what = format!("{} {readings:?} {reading:?} {rows} x {cols}, {i}", f.name());
+                        let off = (found.value - expected.value).abs();
+                        assert!(off <= share * expected.magnitude + rounding, "{what}: {off:e}");
+                        let expected = linear::Join::new(reading, None, cols).of(expected);
+                        let bounds = found.bound / expected.bound;
+                        assert!((bounds - 1.0).abs() < 1e-9, "{what}: {bounds}");
+                        let spreads = found.spread / expected.spread;
+                        assert!((0.2..5.0).contains(&spreads), "{what}: {spreads}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The largest residual in spreads and the largest as a share of the bound.
 fn worst(found: &Tensor<f32>, declared: &Declared) -> (f64, f64) {
     let mut most = (0.0f64, 0.0f64);
@@ -52,7 +158,7 @@ fn refine(path: &dyn Path, op: &Op<'_>, inputs: &[&Tensor<f32>], found: &Tensor<
         let r = (f64::from(*y) - declared.value[i]).abs();
         if r > FLAG * declared.spread[i] {
             let x = inputs[0].row(i / found.cols());
-            (declared.spread[i], declared.bound[i]) = linear::exact(weight, bias, x, reading, i % found.cols());
+            (_, declared.spread[i], declared.bound[i]) = linear::exact(weight, bias, x, reading, i % found.cols());
         }
     }
 }
@@ -99,9 +205,11 @@ fn the_spread_estimated_from_chunks_is_near_the_exact_one() {
         let x = random.tensor(1, cols);
         let paths: [&dyn Path; 3] = [&Standalone::new(), &FusedQ8k::new(), &FusedQ8x32::new()];
         for reading in paths.map(|path| path.reading(f.tensor_type())) {
-            let made = &linear::evaluate(weight, None, &x, &[reading])[0];
+            let input = linear::Input { x: &x, readings: vec![reading] };
+            let made = &linear::evaluate(weight, None, &[input])[0][0];
             for row in 0..rows {
-                let (spread, bound) = linear::exact(weight, None, x.row(0), reading, row);
+                let (value, spread, bound) = linear::exact(weight, None, x.row(0), reading, row);
+                assert!((made.value[row] - value).abs() <= 0.1 * spread, "{} {reading:?} row {row}", f.name());
                 let ratio = made.spread[row] / spread;
                 assert!((0.3..6.0).contains(&ratio), "{} {reading:?} row {row}: {ratio}", f.name());
                 assert!(made.bound[row] >= 0.999999 * bound, "{} {reading:?}", f.name());

@@ -6,6 +6,7 @@
 //! compile, unless clippy or rustdoc is the catcher.
 
 mod arithmetic;
+mod declared;
 mod experiments;
 mod formats;
 mod gates;
@@ -58,8 +59,15 @@ impl Catcher {
 }
 
 /// The faults of every area.
-const AREAS: &[&[Fault]] =
-    &[gates::FAULTS, records::FAULTS, formats::FAULTS, arithmetic::FAULTS, experiments::FAULTS, verdicts::FAULTS];
+const AREAS: &[&[Fault]] = &[
+    gates::FAULTS,
+    records::FAULTS,
+    formats::FAULTS,
+    arithmetic::FAULTS,
+    declared::FAULTS,
+    experiments::FAULTS,
+    verdicts::FAULTS,
+];
 
 /// Every fault.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {

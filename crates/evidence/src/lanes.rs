@@ -1,0 +1,74 @@
+//! Rows in chunks of eight, so that what is summed over them becomes vectors in the caller's instruction set.
+
+/// Values of a chunk.
+pub(crate) const LANES: usize = 8;
+
+/// Eight values.
+pub(crate) type Lanes = [f64; LANES];
+
+/// What is summed. A closure would be compiled for the baseline; what is marked as inlined goes where its caller goes.
+pub(crate) trait Step<const N: usize> {
+    /// Takes in a chunk of each row.
+    fn step(&mut self, rows: [&Lanes; N]);
+}
+
+/// Calls `sums` with the chunks of `N` rows of one length; the last is filled up with NaN, whose number is returned.
+///
+/// # Panics
+/// When the rows differ in length.
+#[inline(always)]
+pub(crate) fn chunks<const N: usize>(rows: [&[f64]; N], sums: &mut impl Step<N>) -> u64 {
+    let len = rows.first().map_or(0, |row| row.len());
+    assert!(rows.iter().all(|row| row.len() == len), "rows of one site have one length");
+    let whole = len / LANES * LANES;
+    for i in (0..whole).step_by(LANES) {
+        let mut chunk = [&[0.0; LANES]; N];
+        for (chunk, row) in chunk.iter_mut().zip(rows) {
+            if let Some(values) = row[i..].first_chunk() {
+                *chunk = values;
+            }
+        }
+        sums.step(chunk);
+    }
+    if whole == len {
+        return 0;
+    }
+    let mut last = [[f64::NAN; LANES]; N];
+    for (last, row) in last.iter_mut().zip(rows) {
+        last[..len - whole].copy_from_slice(&row[whole..]);
+    }
+    sums.step(last.each_ref());
+    (LANES - (len - whole)) as u64
+}
+
+/// Which values are finite, as 1 or 0.
+#[inline(always)]
+pub(crate) fn finite(x: &Lanes) -> [u64; LANES] {
+    let mut finite = [0; LANES];
+    for l in 0..LANES {
+        finite[l] = u64::from(x[l].abs() < f64::INFINITY);
+    }
+    finite
+}
+
+/// The values where `mask` is 1, and `other` where it is 0.
+#[inline(always)]
+pub(crate) fn select(x: &Lanes, mask: &[u64; LANES], other: f64) -> Lanes {
+    let mut selected = [other; LANES];
+    for l in 0..LANES {
+        selected[l] = if mask[l] == 1 { x[l] } else { other };
+    }
+    selected
+}
+
+/// The sum of all lanes.
+#[inline(always)]
+pub(crate) fn total(lanes: &Lanes) -> f64 {
+    lanes.iter().sum()
+}
+
+/// The number in all lanes.
+#[inline(always)]
+pub(crate) fn count(lanes: &[u64; LANES]) -> u64 {
+    lanes.iter().fold(0, |sum, n| sum.wrapping_add(*n))
+}

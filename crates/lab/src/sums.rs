@@ -1,0 +1,117 @@
+//! What is accumulated at one site, position by position: positions are summed side by side and joined in order.
+
+use twinpath_engine::Point;
+use twinpath_evidence::{DriftSum, LogitSum, Profile, SplitRow, SplitSum, StatsSum};
+use twinpath_paths::simd::Kernel;
+
+use crate::side::{Cells, Recorded};
+
+/// Sums over positions of one site.
+#[derive(Default)]
+pub(crate) struct Sums {
+    pub(crate) a: StatsSum,
+    pub(crate) b: StatsSum,
+    pub(crate) drift: DriftSum,
+    pub(crate) a_oracle: DriftSum,
+    pub(crate) b_oracle: DriftSum,
+    pub(crate) split: SplitSum,
+    pub(crate) profile: Option<Profile>,
+    pub(crate) logits: LogitSum,
+    pub(crate) a_oracle_logits: LogitSum,
+    pub(crate) b_oracle_logits: LogitSum,
+}
+
+impl Sums {
+    /// Joins the sums of later positions.
+    pub(crate) fn merge(&mut self, later: Sums) {
+        self.a.merge(&later.a);
+        self.b.merge(&later.b);
+        self.drift.merge(later.drift);
+        self.a_oracle.merge(later.a_oracle);
+        self.b_oracle.merge(later.b_oracle);
+        self.split.merge(&later.split);
+        self.logits.merge(later.logits);
+        self.a_oracle_logits.merge(later.a_oracle_logits);
+        self.b_oracle_logits.merge(later.b_oracle_logits);
+        match (&mut self.profile, later.profile) {
+            (Some(mine), Some(later)) => mine.merge(later),
+            (mine, later) => *mine = mine.take().or(later),
+        }
+    }
+}
+
+/// One site of all sides. `oracle` is absent where it does not run, and `Some(None)` where it has no such site.
+pub(crate) struct Group<'a> {
+    pub(crate) heads: usize,
+    /// Whether norms are kept token by token.
+    pub(crate) profiled: bool,
+    pub(crate) a: &'a Recorded,
+    pub(crate) b: Option<&'a Recorded>,
+    pub(crate) oracle: Option<Option<&'a Recorded>>,
+}
+
+/// One position of it, to be summed in the instruction set that it is run on.
+pub(crate) struct Position<'a> {
+    pub(crate) group: &'a Group<'a>,
+    pub(crate) t: usize,
+}
+
+impl Kernel for Position<'_> {
+    type Output = Sums;
+    #[inline(always)]
+    fn run(self) -> Sums {
+        let (group, t, mut sums) = (self.group, self.t, Sums::default());
+        let Group { a, b, .. } = *group;
+        let position = a.first_row + t;
+        let cells = Cells::of(a, group.heads, position);
+        let channel = |i| cells.channel(i);
+        let (mut row_a, mut row_b, mut row_o) = (Vec::new(), Vec::new(), Vec::new());
+        cells.read(a, t, &mut row_a);
+        sums.a.add(&row_a);
+        if let Some(b) = b {
+            cells.read(b, t, &mut row_b);
+            sums.b.add(&row_b);
+            sums.drift.add(position, &row_b, &row_a, channel);
+            if group.profiled {
+                let profile = sums.profile.insert(Profile::new(a.site.to_string()));
+                profile.add(position, &row_a, &row_b, channel);
+            }
+            split(&mut sums.split, &cells, b, t, [&row_a, &row_b]);
+        } else {
+            sums.drift.add_missing(row_a.len() as u64);
+        }
+        match group.oracle {
+            None => {}
+            Some(Some(o)) => {
+                cells.read(o, t, &mut row_o);
+                sums.a_oracle.add(position, &row_a, &row_o, channel);
+                if b.is_some() {
+                    sums.b_oracle.add(position, &row_b, &row_o, channel);
+                }
+            }
+            Some(None) => sums.a_oracle.add_missing(row_a.len() as u64),
+        }
+        if a.site.point == Point::Logits && b.is_some() {
+            sums.logits.add(position, &row_b, &row_a);
+            if !row_o.is_empty() {
+                sums.a_oracle_logits.add(position, &row_a, &row_o);
+                sums.b_oracle_logits.add(position, &row_b, &row_o);
+            }
+        }
+        sums
+    }
+}
+
+/// Where A's arithmetic was applied to B's input.
+#[inline(always)]
+fn split(sum: &mut SplitSum, cells: &Cells, b: &Recorded, t: usize, [row_a, row_b]: [&[f64]; 2]) {
+    let Some(replayed) = b.judged.as_ref().and_then(|j| j.replayed.as_ref()) else { return };
+    let cols = b.values.shape().1;
+    let (mut own, mut other) = (Vec::new(), Vec::new());
+    cells.pick(&replayed.own[t * cols..(t + 1) * cols], &mut own);
+    if let Some(values) = &replayed.other {
+        cells.pick(&values[t * cols..(t + 1) * cols], &mut other);
+    }
+    let a_on_b = if replayed.other.is_some() { &other } else { &own };
+    sum.add(&SplitRow { a: row_a, b: row_b, a_on_b, b_on_b: &own });
+}
