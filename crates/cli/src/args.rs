@@ -69,13 +69,15 @@ pub(crate) enum Command {
     Run(Run),
     /// Record every site of a run and print the layer table
     #[command(after_help = "Examples:\n  twinpath trace model.gguf -p 'def f(x):' -o run.safetensors\n  \
-        twinpath trace model.gguf@oracle --tokens 1,2,3 --positions last -o last.safetensors")]
+        twinpath trace model.gguf@oracle --tokens 1,2,3 --positions last -o last.safetensors\n  \
+        twinpath trace run.safetensors -o run.npz   (also .jsonl and .csv)")]
     Trace(Trace),
     /// Where two paths part, site by site (the main job)
     #[command(after_help = "Examples:\n  twinpath compare\n  \
         twinpath compare model.apr@standalone model.gguf@fused-q8k -p 'def f(x):'\n  \
         twinpath compare model.gguf@standalone model.gguf@oracle --prompt-file p.txt --json > drift.json\n  \
-        twinpath compare model.gguf@standalone recorded.safetensors --tokens 1,2,3")]
+        twinpath compare model.gguf@standalone recorded.safetensors --tokens 1,2,3\n  \
+        twinpath compare model.gguf@fused-q8k llama-cpp.safetensors   (another engine, judged op by op)")]
     Compare(Compare),
     /// Who contributes how much to the output difference, in shares that sum to the total
     #[command(after_help = "Examples:\n  twinpath explain\n  \
@@ -97,7 +99,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  twinpath convert model.gguf model.apr\n  \
         twinpath convert model-q8_0.gguf model.apr --dequantize f16")]
     Convert(Convert),
-    /// What there is: paths, experiments, formats, model families, points of a layer
+    /// What there is: paths, experiments, formats, model families, points of a layer, recordings, their names
     #[command(after_help = "Examples:\n  twinpath list paths\n  twinpath list formats --json")]
     List(List),
     /// Shell completions on standard output
@@ -183,11 +185,11 @@ pub(crate) struct Run {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Trace {
-    /// MODEL[@PATH] [default: the bundled model's GGUF along fused-q8k]
+    /// MODEL[@PATH], or a recording to write as another kind [default: the bundled model's GGUF along fused-q8k]
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) prompt: Prompt,
-    /// The file to write (safetensors)
+    /// The file to write: safetensors, or by its extension .npz, .jsonl, .csv
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
     /// Positions to record: all, last, or one by its number
@@ -240,6 +242,9 @@ pub(crate) struct Compare {
     /// Seed of those signs
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// What the names in another engine's recording mean (YAML; see `twinpath list names` for the known vocabularies)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) map: Option<PathBuf>,
     /// Also write the comparison as one self-contained page
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
@@ -386,4 +391,8 @@ pub(crate) enum Listed {
     Archs,
     /// Points of a layer
     Points,
+    /// Files of other programs that `compare` reads
+    Imports,
+    /// Vocabularies of the names in them
+    Names,
 }

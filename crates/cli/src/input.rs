@@ -8,6 +8,7 @@ use twinpath_engine::chat::{ChatOptions, ChatTemplate, Message};
 use twinpath_engine::tokenizer::Tokenizer;
 use twinpath_engine::{Model, load};
 use twinpath_formats::Verify;
+use twinpath_lab::trace::names::user::UserMap;
 use twinpath_lab::trace::{Selection, Trace};
 use twinpath_lab::{Arithmetic, ModelSpec, Party, party::Source};
 use twinpath_paths::simd::{Isa, Level};
@@ -87,10 +88,33 @@ impl Opened {
         Opened::along(Rc::new(model), spec, global)
     }
 
+    /// Opens both sides of a comparison, each `MODEL[@PATH]` or a trace. A trace of another engine is read as one of the
+    /// model beside it.
+    pub(crate) fn pair(a: &str, b: &str, map: Option<&Path>, global: &Global) -> Result<(Opened, Opened)> {
+        let map = map.map(UserMap::open).transpose()?;
+        let map = map.as_ref();
+        if !Trace::is_trace(Path::new(a)) {
+            let a = Opened::any(a, global)?;
+            let b = Opened::beside(&a, b, map, global)?;
+            return Ok((a, b));
+        }
+        if Trace::is_trace(Path::new(b)) {
+            return Ok((Opened::any(a, global)?, Opened::any(b, global)?));
+        }
+        let b = Opened::any(b, global)?;
+        Ok((Opened::beside(&b, a, map, global)?, b))
+    }
+
     /// Opens `MODEL[@PATH]` or a trace; a model file that `other` has open is not opened again.
-    pub(crate) fn beside(other: &Opened, text: &str, global: &Global) -> Result<Opened> {
+    pub(crate) fn beside(other: &Opened, text: &str, map: Option<&UserMap>, global: &Global) -> Result<Opened> {
         if Trace::is_trace(Path::new(text)) {
-            return Opened::any(text, global);
+            return match other {
+                Opened::Model { model, .. } => {
+                    let trace = Box::new(Trace::of(Path::new(text), model.config(), map)?);
+                    Ok(Opened::Trace { label: text.to_owned(), trace })
+                }
+                Opened::Trace { .. } => Opened::any(text, global),
+            };
         }
         let spec = ModelSpec::parse(text)?;
         match other {

@@ -60,6 +60,9 @@ pub struct SiteRecord {
     pub split: Option<Split>,
     /// What follows; absent without replay.
     pub verdict: Option<Verdict>,
+    /// Sites that a recording lacks: their ops were judged with this one, whose tolerance includes their roundings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covers: Vec<String>,
 }
 
 /// What the run as a whole allows to conclude.
@@ -113,6 +116,21 @@ impl Judgement {
     }
 }
 
+/// How much of a forward pass a recording of another engine holds, and how it was read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Sites that it holds.
+    pub recorded: usize,
+    /// Sites of the forward pass.
+    pub expected: usize,
+    /// Sites that it lacks, each with the recorded one that its op was judged with.
+    pub judged_with: Vec<(String, String)>,
+    /// Sites that it lacks and whose ops nothing was said of.
+    pub unjudged: Vec<String>,
+    /// What was taken to be so while it was read.
+    pub notes: Vec<String>,
+}
+
 /// Two paths over the same tokens, site by site.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
@@ -146,6 +164,9 @@ pub struct Comparison {
     pub warnings: Vec<Warning>,
     /// Whether arithmetic explains it; absent without replay.
     pub judgement: Option<Judgement>,
+    /// What a recording of another engine holds; absent where no side is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     /// Whether the drift is as large as rounding alone would make it; absent unless asked for.
     pub null: Option<NullTest>,
     /// What may be concluded.

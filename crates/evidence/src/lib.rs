@@ -29,7 +29,7 @@ pub mod verdict;
 pub use attribution::{Attribution, GroupShare, Interaction, Interval};
 pub use bench::Bench;
 pub use budget::{Budget, SideBudget};
-pub use comparison::{Comparison, Judgement, Outcome, SideInfo, SiteRecord, Warning};
+pub use comparison::{Comparison, Coverage, Judgement, Outcome, SideInfo, SiteRecord, Warning};
 pub use drift::{Drift, DriftSum, Peak};
 pub use histogram::{Histogram, HistogramSum};
 pub use inspection::{Inspection, ModelFacts, TensorFacts, TypeCount};

@@ -97,6 +97,8 @@ pub struct LocalSum {
     rows: std::collections::BTreeSet<usize>,
     part: Option<Part>,
     contrast: Option<Contrast>,
+    /// Why nothing could be judged.
+    excuse: Option<String>,
     /// A gain that no element shows alone, in units of its probabilistic tolerance.
     common_gain: Option<f64>,
 }
@@ -173,6 +175,21 @@ impl LocalSum {
         worst
     }
 
+    /// Nothing can be judged, and why; the first reason stays.
+    pub fn excuse(&mut self, why: String) {
+        self.excuse.get_or_insert(why);
+    }
+
+    /// Elements convicted so far.
+    pub fn convicted(&self) -> u64 {
+        self.convicted
+    }
+
+    /// Elements flagged so far.
+    pub fn flagged(&self) -> u64 {
+        self.flagged
+    }
+
     /// Notes activations that were taken to have been coded the other way.
     pub fn add_flips(&mut self, flips: usize) {
         self.flips += flips;
@@ -206,6 +223,7 @@ impl LocalSum {
         self.not_judged += other.not_judged;
         self.flips += other.flips;
         self.histogram.merge(&other.histogram);
+        self.excuse = self.excuse.take().or(other.excuse);
         self.rows.extend(other.rows);
         if let Some(w) = other.worst
             && self.worst.is_none_or(|mine| w.sigmas > mine.sigmas)
@@ -268,6 +286,9 @@ impl LocalSum {
         }
         if self.not_judged > 0 {
             return inconclusive(&format!("{} declared values are not finite in f32", self.not_judged));
+        }
+        if let Some(why) = &self.excuse {
+            return inconclusive(why);
         }
         if let Some(reason) = idle {
             return Verdict::NotExercised { reason: reason.to_owned() };

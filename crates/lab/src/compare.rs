@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use twinpath_engine::site::POINTS;
 use twinpath_engine::{Model, Oracle};
 use twinpath_evidence::comparison::SCHEMA;
-use twinpath_evidence::{Comparison, FileId, Judgement, Outcome, Provenance, Warning};
+use twinpath_evidence::{Comparison, Coverage, FileId, Judgement, Outcome, Provenance, SiteRecord, Warning};
 
 use crate::Progress;
 use crate::error::LabError;
@@ -15,8 +15,10 @@ use crate::judge::Replay;
 use crate::layers::Splitter;
 use crate::lockstep::Lockstep;
 pub use crate::party::Party;
+use crate::recorded::{Arithmetic, Hearing};
 use crate::side::{ModelSide, Side, stages};
 use crate::spec::ORACLE;
+use crate::trace::Trace;
 use twinpath_formats::Matrix;
 use twinpath_paths::simd::Isa;
 use twinpath_paths::{Path as ArithmeticPath, Standalone};
@@ -82,14 +84,17 @@ pub fn compare(
     record.oracle = reference.map(|model| model.path().display().to_string());
     let oracle = Oracle;
     let mut reference = reference.map(|model| ModelSide::new(model, &oracle, tokens));
-    let declared_a = declared(a);
+    let (declared_a, declared_b) = (declared(a), declared(b));
     let alpha = options.replay;
-    let replay_a = alpha.and_then(|alpha| replay(a, None, alpha, tokens.len()));
-    let replay_b = alpha.and_then(|alpha| replay(b, declared_a.as_deref(), alpha, tokens.len()));
-    let replay_b = replay_b.map(|replay| Replay { statistical: options.statistical, ..replay });
-    let (mut side_a, mut side_b) = (a.side(tokens, replay_a), b.side(tokens, replay_b));
-    let recorded = [a, b].map(|party| party.model().is_none());
-    let mut walk = Lockstep::new(a.config(), recorded, tokens.len());
+    let files = &record.provenance.files;
+    let judged_a = alpha.and_then(|alpha| judged((a, declared_a.as_deref()), b, None, files, (alpha, tokens.len())));
+    let judged_b = alpha
+        .and_then(|alpha| judged((b, declared_b.as_deref()), a, declared_a.as_deref(), files, (alpha, tokens.len())));
+    let judged_b = judged_b.map(|judged| judged.statistical(options.statistical));
+    let mut side_a = a.judged_side(b.model(), tokens, judged_a);
+    let mut side_b = b.judged_side(a.model(), tokens, judged_b);
+    let unjudged = [(a, judged_a), (b, judged_b)].map(|(party, judged)| party.trace().is_some() && judged.is_none());
+    let mut walk = Lockstep::new(a.config(), unjudged, tokens.len());
     let mut layers = if splits_layers(a, tokens.len(), options.layers) { Splitter::new(a) } else { None };
     let stages = stages(a.config().layers, tokens.len());
     for (done, stage) in stages.iter().enumerate() {
@@ -104,26 +109,57 @@ pub fn compare(
     progress(stages.len() as u64, stages.len() as u64);
     walk.fill(&mut record, tokens.len());
     record.layers = layers.as_ref().and_then(Splitter::finish);
+    for trace in [a, b].into_iter().filter_map(Party::trace).filter(|trace| trace.engine().is_some()) {
+        record.coverage = Some(coverage(trace, &record.sites));
+    }
     if let Some(alpha) = options.replay {
-        let twice = replay_b.is_some_and(|r| r.other.is_some());
-        let ran = [record.oracle.is_some(), replay_a.is_some(), replay_b.is_some(), twice, layers.is_some()];
+        let twice = judged_b.is_some() && declared_a.is_some();
+        let ran = [record.oracle.is_some(), judged_a.is_some(), judged_b.is_some(), twice, layers.is_some()];
         let passes = 2 + ran.into_iter().filter(|ran| *ran).count();
         record.judgement = Judgement::of(&record.sites, alpha, passes as f64);
     }
     Ok(record)
 }
 
-/// How `party` is replayed, if it is a model along a path.
-fn replay<'m>(
-    party: &Party<'m>,
+/// How `party` is judged: a model along a path, a recording of one with the same file beside it, or a recording of another
+/// engine with any model beside it. `own` declares its arithmetic, `other` that of the other side.
+fn judged<'m>(
+    (party, own): (&Party<'m>, Option<&'m dyn ArithmeticPath>),
+    beside: &Party<'m>,
     other: Option<&'m dyn ArithmeticPath>,
-    alpha: f64,
-    positions: usize,
-) -> Option<Replay<'m>> {
-    let own = party.path()?;
+    files: &[FileId],
+    (alpha, positions): (f64, usize),
+) -> Option<Arithmetic<'m>> {
     let inner = POINTS.len() - 3;
     let sites = 2 * (3 + inner * party.config().layers);
-    Some(Replay { own, other, alpha, sites, positions, statistical: false })
+    let replay = |own| Arithmetic::Path(Replay { own, other, alpha, sites, positions, statistical: false });
+    let Some(trace) = party.trace() else { return party.path().map(replay) };
+    let model = beside.model()?;
+    if let Some(engine) = trace.engine() {
+        return Some(Arithmetic::Engine(Hearing { engine, other, alpha, sites, positions }));
+    }
+    let shown: Vec<String> = model.file().paths().iter().map(|path| path.display().to_string()).collect();
+    let hash = |file: &FileId| file.blake3.clone();
+    let beside: Vec<Option<String>> = files.iter().filter(|f| shown.contains(&f.path)).map(hash).collect();
+    let made_from: Vec<Option<String>> = trace.header().provenance.files.iter().map(hash).collect();
+    let same = !beside.is_empty() && beside == made_from && beside.iter().all(Option::is_some);
+    (same && trace.is_whole()).then(|| own.map(replay)).flatten()
+}
+
+/// What the recording holds of the sites that were met.
+fn coverage(trace: &Trace, sites: &[SiteRecord]) -> Coverage {
+    let with = |s: &SiteRecord| s.covers.iter().map(|missing| (missing.clone(), s.site.clone())).collect::<Vec<_>>();
+    let judged_with: Vec<(String, String)> = sites.iter().flat_map(with).collect();
+    let held: Vec<String> = trace.sites().map(|site| site.to_string()).collect();
+    let lacks = |s: &&SiteRecord| !held.contains(&s.site);
+    let unjudged: Vec<String> = sites.iter().filter(lacks).map(|s| s.site.clone()).collect();
+    Coverage {
+        recorded: sites.len() - unjudged.len(),
+        expected: sites.len() + judged_with.len(),
+        judged_with,
+        unjudged,
+        notes: trace.notes().to_vec(),
+    }
 }
 
 /// What declares the arithmetic of `party`: its path; for a recording the path that made it, if it is one of ours; for the
@@ -195,6 +231,7 @@ fn blank(a: &Party<'_>, b: &Party<'_>, tokens: &[u32], options: CompareOptions) 
         profiles: Vec::new(),
         warnings,
         judgement: None,
+        coverage: None,
         null: None,
         outcome: Outcome::of(&[]),
     })

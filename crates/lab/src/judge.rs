@@ -1,7 +1,7 @@
 //! Replay: what a side recorded, against what its arithmetic declares for the same inputs.
 
 use rayon::prelude::*;
-use twinpath_engine::{Op, Tensor};
+use twinpath_engine::{Op, Site, Tensor};
 use twinpath_evidence::verdict::{CALIBRATED, Part, SIGMA, lambda};
 use twinpath_evidence::{LocalSum, Residual, Residuals, Statistical, within};
 use twinpath_formats::Matrix;
@@ -40,6 +40,8 @@ pub struct Judged {
     pub replayed: Option<Replayed>,
     /// What statistics say, where they judge in place of replay.
     pub statistical: Option<Statistical>,
+    /// Sites that a recording lacks and whose ops were judged with this one.
+    pub covers: Vec<Site>,
 }
 
 /// Two declared arithmetics on the same inputs, row after row.
@@ -61,7 +63,7 @@ impl Replay<'_> {
     pub fn judge(&self, op: &Op<'_>, inputs: &[&Tensor<f32>], value: &Tensor<f32>, first_row: usize) -> Judged {
         if let Some(statistical) = self.judge_by_statistics(op, inputs, value, first_row) {
             let (local, statistical) = (LocalSum::default(), Some(statistical));
-            return Judged { local, idle: None, replayed: None, statistical };
+            return Judged { local, idle: None, replayed: None, statistical, covers: Vec::new() };
         }
         // Without a matrix, all paths declare the same.
         let asked = self.other.filter(|_| matches!(op, Op::Linear { .. }));
@@ -88,7 +90,7 @@ impl Replay<'_> {
         }
         let idle = idle(op, value.rows());
         let replayed = self.other.map(|_| Replayed { own: own.value, other: other.map(|other| other.value) });
-        Judged { local, idle, replayed, statistical: None }
+        Judged { local, idle, replayed, statistical: None, covers: Vec::new() }
     }
 
     /// `None` where replay is asked for, or activations are not coded. A site that comes in pieces shares its chance of a
@@ -195,7 +197,7 @@ impl Replay<'_> {
     }
 }
 
-fn element(value: &Tensor<f32>, own: &Declared, first_row: usize, i: usize) -> Residual {
+pub(crate) fn element(value: &Tensor<f32>, own: &Declared, first_row: usize, i: usize) -> Residual {
     Residual {
         position: first_row + i / own.cols,
         row: i % own.cols,
@@ -267,7 +269,7 @@ impl Kernel for JudgeRow<'_> {
 }
 
 /// Why a call of `rows` positions could not have shown a fault of `op`.
-fn idle(op: &Op<'_>, rows: usize) -> Option<&'static str> {
+pub(crate) fn idle(op: &Op<'_>, rows: usize) -> Option<&'static str> {
     match op {
         Op::Rope { start: 0, .. } if rows == 1 => Some("position 0 alone: RoPE is the identity there"),
         Op::Softmax { mask, .. } | Op::Mix { mask, .. } if rows == 1 && mask.keys(0).len() == 1 => {

@@ -14,6 +14,7 @@ mod layers;
 mod lockstep;
 pub mod null;
 pub mod party;
+pub mod recorded;
 pub mod side;
 pub mod spec;
 pub mod statistical;

@@ -24,6 +24,10 @@ struct SiteSum {
     statistical: Vec<Statistical>,
     idle: Option<&'static str>,
     inputs: Vec<Site>,
+    /// Sites that a recording lacks and whose ops were judged with this one.
+    covers: BTreeSet<Site>,
+    /// Whether both sides have it.
+    paired: bool,
 }
 
 /// The comparison as it grows, stage by stage.
@@ -31,7 +35,7 @@ pub(crate) struct Lockstep<'c> {
     config: &'c Config,
     sums: BTreeMap<Site, SiteSum>,
     only_in_b: Vec<Site>,
-    /// Whether A and B are recordings.
+    /// Whether A and B are recordings that nothing judges.
     recorded: [bool; 2],
     /// Whether norms are kept token by token at every site.
     profiled: bool,
@@ -60,7 +64,8 @@ impl<'c> Lockstep<'c> {
     pub(crate) fn fill(self, record: &mut Comparison, tokens: usize) {
         let oracle = record.oracle.is_some();
         let mut profiles = Vec::new();
-        for (site, sum) in self.sums {
+        let covered: BTreeSet<Site> = self.sums.values().flat_map(|sum| sum.covers.iter().copied()).collect();
+        for (site, sum) in self.sums.into_iter().filter(|(site, sum)| sum.paired || !covered.contains(site)) {
             if site.point == Point::Logits {
                 record.logits = sum.sums.logits.finish();
                 record.a_oracle_logits = sum.sums.a_oracle_logits.finish();
@@ -73,7 +78,8 @@ impl<'c> Lockstep<'c> {
         record.budget = Budget::of(&record.sites);
         record.warnings.extend(doubts(&profiles));
         record.profiles = profiles.into_iter().map(|(_, p)| p).collect();
-        let unpaired: BTreeSet<String> = self.only_in_b.iter().map(|s| format!("{s}: recorded in B only")).collect();
+        let only_in_b = self.only_in_b.iter().filter(|site| !covered.contains(site));
+        let unpaired: BTreeSet<String> = only_in_b.map(|s| format!("{s}: recorded in B only")).collect();
         record.outcome = Outcome::of(&record.sites).and(unpaired.into_iter().collect());
     }
 }
@@ -107,6 +113,7 @@ fn site_record(
         statistical: sum.statistical.into_iter().reduce(Statistical::worse),
         split: sum.sums.split.finish(inputs.iter().map(Site::to_string).collect()),
         verdict: None,
+        covers: sum.covers.iter().map(Site::to_string).collect(),
     };
     record.verdict = verdict(&record, recorded);
     record
@@ -129,7 +136,9 @@ fn verdict(record: &SiteRecord, recorded: [bool; 2]) -> Option<Verdict> {
         return Some(worst.worse(inconclusive("not every element was compared")));
     }
     if recorded.contains(&true) && !identical {
-        return Some(worst.worse(inconclusive("a recording is not replayed, and it differs")));
+        return Some(worst.worse(inconclusive(
+            "the recording is of an unknown file or is not whole: it cannot be judged, and it differs",
+        )));
     }
     Some(worst)
 }
@@ -214,6 +223,10 @@ fn add_site(
     join(&mut sum.b_local, judged_b.filter(|_| by_statistics.is_none()).map(|j| &j.local));
     sum.statistical.extend(by_statistics);
     sum.idle = a.judged.as_ref().or(judged_b).and_then(|j| j.idle);
+    sum.paired |= b.is_some();
+    for judged in [a.judged.as_ref(), judged_b].into_iter().flatten() {
+        sum.covers.extend(judged.covers.iter().copied());
+    }
     sum.inputs = b.filter(|b| !b.inputs.is_empty()).unwrap_or(a).inputs.clone();
     let same = |x: &&Recorded| x.values.shape() == a.values.shape();
     let profiled = profiled || STREAM.contains(&a.site.point);

@@ -5,8 +5,9 @@ use twinpath_evidence::SideInfo;
 use twinpath_paths::Path;
 
 use crate::judge::Replay;
+use crate::recorded::{Arithmetic as RecordedArithmetic, RecordedSide};
 use crate::side::{Arithmetic, Side};
-use crate::trace::{Trace, TraceSide};
+use crate::trace::{Trace, TraceSide, tokens};
 
 /// One side of a comparison, not yet run.
 pub struct Party<'m> {
@@ -17,6 +18,7 @@ pub struct Party<'m> {
 }
 
 /// What a side is.
+#[derive(Clone, Copy)]
 pub enum Source<'m> {
     /// A model along an arithmetic.
     Model(&'m Model, &'m Arithmetic),
@@ -45,15 +47,8 @@ impl<'m> Party<'m> {
     pub fn misses(&self, tokens: &[u32]) -> Option<String> {
         let Source::Trace(trace) = self.source else { return None };
         let header = trace.header();
-        if header.tokens != tokens {
-            let at = header.tokens.iter().zip(tokens).position(|(a, b)| a != b);
-            let at = at.unwrap_or(header.tokens.len().min(tokens.len()));
-            return Some(format!(
-                "{} was recorded over other tokens: {} of them against {}, the first difference at position {at}",
-                self.label,
-                header.tokens.len(),
-                tokens.len()
-            ));
+        if let Some(why) = tokens::difference(tokens, &header.tokens) {
+            return Some(format!("{} {why}", self.label));
         }
         (header.positions.count != tokens.len()).then(|| {
             let (first, end) = (header.positions.first, header.positions.first + header.positions.count);
@@ -89,11 +84,35 @@ impl<'m> Party<'m> {
         }
     }
 
+    /// The recording, if it is one.
+    pub fn trace(&self) -> Option<&'m Trace> {
+        match self.source {
+            Source::Model(..) => None,
+            Source::Trace(trace) => Some(trace),
+        }
+    }
+
     /// Ready to run over `tokens`; `replay` judges every op of a path as it is made.
     pub fn side(&self, tokens: &'m [u32], replay: Option<Replay<'m>>) -> Box<dyn Side + 'm> {
         match self.source {
             Source::Model(model, arithmetic) => arithmetic.side(model, tokens, replay),
             Source::Trace(trace) => Box::new(TraceSide::new(trace)),
+        }
+    }
+
+    /// As [`side`](Party::side); a recording is judged on its own inputs, with the weights of `model`.
+    pub fn judged_side(
+        &self,
+        model: Option<&'m Model>,
+        tokens: &'m [u32],
+        arithmetic: Option<RecordedArithmetic<'m>>,
+    ) -> Box<dyn Side + 'm> {
+        match (self.source, model, arithmetic) {
+            (Source::Trace(trace), Some(model), Some(arithmetic)) => {
+                Box::new(RecordedSide::new(model, trace, tokens, arithmetic))
+            }
+            (Source::Model(..), _, Some(RecordedArithmetic::Path(replay))) => self.side(tokens, Some(replay)),
+            _ => self.side(tokens, None),
         }
     }
 }

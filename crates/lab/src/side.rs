@@ -158,6 +158,14 @@ impl Activation for f64 {
     }
 }
 
+/// Block type of the weights of an op.
+pub(crate) fn weights(op: &Op<'_>) -> Option<&'static str> {
+    match op {
+        Op::Linear { weight, .. } | Op::Embed { table: weight, .. } => Some(weight.format().name()),
+        _ => None,
+    }
+}
+
 /// Keeps a copy of every value of a stage.
 #[derive(Default)]
 struct Recorder<'p> {
@@ -165,15 +173,20 @@ struct Recorder<'p> {
     recorded: Vec<Recorded>,
     mask: Option<Mask>,
     replay: Option<Replay<'p>>,
-    /// Where the values of this stage lie, to know them again as inputs.
+    sources: Sources,
+}
+
+/// Where the values of a stage lie, to know them again as inputs.
+#[derive(Default)]
+pub(crate) struct Sources {
     places: Vec<(usize, Site)>,
 }
 
-impl Recorder<'_> {
+impl Sources {
     /// The site that made an input: one of this stage, by where it lies; else the cache, or the stage before.
-    fn source<E: Elem>(&self, site: Site, op: &Op<'_>, index: usize, input: &Tensor<E>) -> Site {
+    pub(crate) fn of<E: Elem>(&self, site: Site, op: &Op<'_>, index: usize, input: &Tensor<E>) -> Site {
         let place = input.data().as_ptr() as usize;
-        let made = |point: Point| self.recorded.iter().rev().map(|r| r.site).find(|s| s.point == point);
+        let made = |point: Point| self.places.iter().rev().map(|(_, site)| *site).find(|s| s.point == point);
         let cached = match (op, index) {
             (Op::Scores { .. }, 1) => made(Point::KRope).or(made(Point::KNorm)).or(made(Point::K)),
             (Op::Mix { .. }, 1) => made(Point::V),
@@ -187,6 +200,13 @@ impl Recorder<'_> {
         })
     }
 
+    /// Notes where the value of a site lies.
+    pub(crate) fn add<E: Elem>(&mut self, site: Site, value: &Tensor<E>) {
+        self.places.push((value.data().as_ptr() as usize, site));
+    }
+}
+
+impl Recorder<'_> {
     fn judge<E: Activation>(&self, op: &Op<'_>, inputs: &[&Tensor<E>], value: &Tensor<E>) -> Option<Judged> {
         let replay = self.replay?;
         let inputs: Option<Vec<&Tensor<f32>>> = inputs.iter().map(|x| E::as_f32(x)).collect();
@@ -199,10 +219,7 @@ where
     Values: From<Tensor<E>>,
 {
     fn see(&mut self, site: Site, op: &Op<'_>, inputs: &[&Tensor<E>], value: &mut Tensor<E>) {
-        let weights = match op {
-            Op::Linear { weight, .. } | Op::Embed { table: weight, .. } => Some(weight.format().name()),
-            _ => None,
-        };
+        let weights = weights(op);
         if let Op::Softmax { mask, .. } = op {
             // The scores were made just before the mask was known.
             self.mask = Some(*mask);
@@ -211,9 +228,9 @@ where
             }
         }
         let mask = if site.point == Point::AttnProbs { self.mask } else { None };
-        let sources = inputs.iter().enumerate().map(|(i, x)| self.source(site, op, i, x)).collect();
+        let sources = inputs.iter().enumerate().map(|(i, x)| self.sources.of(site, op, i, x)).collect();
         let judged = self.judge(op, inputs, value);
-        self.places.push((value.data().as_ptr() as usize, site));
+        self.sources.add(site, value);
         let (values, first_row) = (Values::from(value.clone()), self.first_row);
         self.recorded.push(Recorded { site, weights, mask, first_row, values, inputs: sources, judged });
     }

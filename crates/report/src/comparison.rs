@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use twinpath_evidence::{Budget, Comparison, Drift, LayerDrift, LayerSplit, Local, LogitDrift, Outcome, SiteRecord};
+use twinpath_evidence::{
+    Budget, Comparison, Coverage, Drift, LayerDrift, LayerSplit, Local, LogitDrift, Outcome, SiteRecord,
+};
 
 use crate::number::{count, percent, short};
 use crate::table::{table, text};
@@ -231,6 +233,9 @@ fn null(record: &Comparison, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn conclusion(record: &Comparison, out: &mut dyn Write) -> io::Result<()> {
+    if let Some(coverage) = &record.coverage {
+        recording(record, coverage, out)?;
+    }
     let equal = record.sites.iter().filter(|s| s.drift.is_identical()).count();
     let complete = record.sites.iter().filter(|s| s.drift.is_complete()).count();
     let n = record.sites.len();
@@ -253,6 +258,44 @@ fn conclusion(record: &Comparison, out: &mut dyn Write) -> io::Result<()> {
         _ => {}
     }
     writeln!(out, "{}: {}", end.word, end.sentence)
+}
+
+/// What a recording of another engine holds, and its worst site.
+fn recording(record: &Comparison, coverage: &Coverage, out: &mut dyn Write) -> io::Result<()> {
+    let (held, all) = (coverage.recorded, coverage.expected);
+    let share = 100.0 * held as f64 / all.max(1) as f64;
+    writeln!(out, "recording                     {held} of {all} sites ({share:.1} %)")?;
+    let gap = " ".repeat(30);
+    for (sites, with) in grouped(&coverage.judged_with) {
+        writeln!(out, "{gap}{sites}: not recorded, judged with {with}")?;
+    }
+    for site in &coverage.unjudged {
+        writeln!(out, "{gap}{site}: not recorded, nothing is said of it")?;
+    }
+    for note in &coverage.notes {
+        writeln!(out, "{gap}{note}")?;
+    }
+    let worst = record.sites.iter().filter(|s| verdicts::sigmas(s).is_some());
+    let sigmas = |s: &SiteRecord| verdicts::sigmas(s).unwrap_or(0.0);
+    if let Some(worst) = worst.max_by(|a, b| sigmas(a).total_cmp(&sigmas(b))) {
+        let size = short(verdicts::sigmas(worst));
+        writeln!(out, "{gap}worst site {}: {size} sigmas of rounding in an unknown order", worst.site)?;
+    }
+    Ok(())
+}
+
+/// Missing points and the point that they were judged with, over all layers.
+fn grouped(pairs: &[(String, String)]) -> Vec<(String, String)> {
+    let point = |site: &str| site.rsplit('.').next().unwrap_or(site).to_owned();
+    let mut groups: Vec<(Vec<String>, String)> = Vec::new();
+    for (missing, with) in pairs.iter().map(|(missing, with)| (point(missing), point(with))) {
+        match groups.iter_mut().find(|(_, w)| *w == with) {
+            Some((points, _)) if points.contains(&missing) => {}
+            Some((points, _)) => points.push(missing),
+            None => groups.push((vec![missing], with)),
+        }
+    }
+    groups.into_iter().map(|(points, with)| (points.join(", "), with)).collect()
 }
 
 fn logits(l: &LogitDrift) -> String {

@@ -34,6 +34,24 @@ const LISTS: &[List] = &[
     },
     List { folder: "crates/engine/src/arch", file: "crates/engine/src/arch/mod.rs", name: "ARCHS", others: &["mod"] },
     List {
+        folder: "crates/lab/src/trace/export",
+        file: "crates/lab/src/trace/export/mod.rs",
+        name: "EXPORTS",
+        others: &["mod"],
+    },
+    List {
+        folder: "crates/lab/src/trace/import",
+        file: "crates/lab/src/trace/import/mod.rs",
+        name: "IMPORTS",
+        others: &["mod"],
+    },
+    List {
+        folder: "crates/lab/src/trace/names",
+        file: "crates/lab/src/trace/names/mod.rs",
+        name: "NAMES",
+        others: &["mod", "user"],
+    },
+    List {
         folder: "crates/paths/src/fused",
         file: "crates/paths/src/fused/mod.rs",
         name: "PACKED",

@@ -22,8 +22,8 @@ pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
         Some(text) => Ok::<String, anyhow::Error>(text.clone()),
         None => Ok(bundled(name)?.display().to_string()),
     };
-    let a = Opened::any(&given(&args.a, BUNDLED_APR)?, global)?;
-    let b = Opened::beside(&a, &given(&args.b, BUNDLED_GGUF)?, global)?;
+    let (a, b) = (given(&args.a, BUNDLED_APR)?, given(&args.b, BUNDLED_GGUF)?);
+    let (a, b) = Opened::pair(&a, &b, args.map.as_deref(), global)?;
     let tokens = tokens(args, &a, &b)?;
     let options = CompareOptions {
         oracle: choice(args.oracle),

@@ -23,7 +23,7 @@ pub(super) fn run(args: &Explain, global: &Global) -> Result<u8> {
         None => Ok(bundled(name)?.display().to_string()),
     };
     let a = Opened::any(&given(&args.a, BUNDLED_APR)?, global)?;
-    let b = Opened::beside(&a, &given(&args.b, BUNDLED_GGUF)?, global)?;
+    let b = Opened::beside(&a, &given(&args.b, BUNDLED_GGUF)?, None, global)?;
     let (
         Opened::Model { label, model, arithmetic },
         Opened::Model { label: label_b, model: model_b, arithmetic: by_b },

@@ -5,6 +5,8 @@ use twinpath_engine::arch::ARCHS;
 use twinpath_engine::site::POINTS;
 use twinpath_formats::quant::FORMATS;
 use twinpath_lab::experiments::EXPERIMENTS;
+use twinpath_lab::trace::import::IMPORTS;
+use twinpath_lab::trace::names::NAMES;
 use twinpath_paths::PATHS;
 use twinpath_paths::simd::Isa;
 use twinpath_report::Entry;
@@ -39,6 +41,8 @@ pub(super) fn run(args: &List, global: &Global) -> Result<u8> {
             };
             FORMATS.iter().map(|f| entry(f.name(), size(f))).collect()
         }
+        Listed::Imports => IMPORTS.iter().map(|i| entry(i.name(), i.describe().to_owned())).collect(),
+        Listed::Names => NAMES.iter().map(|n| entry(n.name(), n.describe().to_owned())).collect(),
         Listed::Archs => ARCHS.iter().map(|a| entry(a.name(), a.describe().to_owned())).collect(),
         Listed::Points => POINTS.iter().map(|p| entry(p.name(), p.describe().trim().to_owned())).collect(),
     };

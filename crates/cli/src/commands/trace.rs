@@ -1,8 +1,11 @@
 //! `twinpath trace`.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use twinpath_lab::ModelSpec;
-use twinpath_lab::trace::record;
+use twinpath_lab::trace::export::EXPORTS;
+use twinpath_lab::trace::{Trace as Recording, export, record};
 use twinpath_report::TraceRow;
 
 use super::{check_output, print};
@@ -16,13 +19,26 @@ pub(super) fn run(args: &Trace, global: &Global) -> Result<u8> {
         Some(text) => text.clone(),
         None => bundled(BUNDLED_GGUF)?.display().to_string(),
     };
+    let kind = export::kind(&args.output);
+    if Recording::is_trace(Path::new(&given)) {
+        return convert(&given, kind, args, global);
+    }
     let opened = Opened::model(&ModelSpec::parse(&given)?, global)?;
     let Opened::Model { model, .. } = &opened else { bail!("{given}: is a trace already") };
     let tokenizer = if args.prompt.tokens.is_some() { None } else { input::tokenizer(model)? };
     let tokens = input::tokens(&args.prompt, tokenizer.as_ref(), DEFAULT_PROMPT)?;
     let mut bar = Bar::new("recording", global.quiet);
     let progress = &mut |done, total| bar.at(done, total);
-    let trace = record(&opened.party(), model, &tokens, args.positions, &args.output, progress)?;
+    let trace = match kind {
+        None => record(&opened.party(), model, &tokens, args.positions, &args.output, progress)?,
+        Some(kind) => {
+            let beside = args.output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let whole = tempfile::Builder::new().prefix(".twinpath-").suffix(".safetensors").tempfile_in(beside)?;
+            let trace = record(&opened.party(), model, &tokens, args.positions, whole.path(), progress)?;
+            export::export(&Recording::open(whole.path())?, kind, &args.output)?;
+            trace
+        }
+    };
     drop(bar);
     if global.json {
         return print(|out| twinpath_report::json(&trace, out));
@@ -36,5 +52,19 @@ pub(super) fn run(args: &Trace, global: &Global) -> Result<u8> {
         writeln!(out, "scope   positions {}..{} of {} tokens\n", p.first, p.first + p.count, tokens.len())?;
         twinpath_report::trace(&rows, out)?;
         writeln!(out, "\n{}: {} sites", args.output.display(), rows.len())
+    })
+}
+
+/// A recording of ours as another kind of file.
+fn convert(given: &str, kind: Option<&dyn export::Export>, args: &Trace, global: &Global) -> Result<u8> {
+    let Some(kind) = kind else {
+        let known: Vec<String> = EXPORTS.iter().map(|kind| format!(".{}", kind.name())).collect();
+        bail!("{given}: is a trace already; as an output it can become {}", known.join(", "));
+    };
+    let trace = Recording::open(Path::new(given))?;
+    export::export(&trace, kind, &args.output)?;
+    print(|out| match global.json {
+        true => twinpath_report::json(trace.header(), out),
+        false => writeln!(out, "{}: {} sites", args.output.display(), trace.sites().count()),
     })
 }

@@ -8,6 +8,7 @@ mod common;
 mod contract;
 mod explain;
 mod falsify;
+mod foreign;
 mod interruptions;
 mod page;
 mod verdict;

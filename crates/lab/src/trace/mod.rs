@@ -3,8 +3,15 @@
 //! The metadata holds what makes two recordings comparable: token ids, positions, the model's shape, and which model,
 //! path and kernels made it.
 
+pub mod export;
+pub mod foreign;
+pub mod import;
+mod layout;
+pub mod names;
+mod raw;
 mod read;
 mod statistics;
+pub(crate) mod tokens;
 mod write;
 
 use serde::{Deserialize, Serialize};

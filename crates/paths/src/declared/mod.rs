@@ -2,8 +2,8 @@
 //!
 //! Nothing here is shared with the kernels that are judged by it: decoding, coding of activations and dot products are
 //! written anew from their definitions. Packed weights meet activations as whole numbers, whose sums are exact, and those
-//! meet their scales in f64 (`products`); plain floats are summed in f64 (`gemm`). Of each value it says, beside the real number that the declared
-//! arithmetic has without rounding, how far f32 roundings may carry a faithful implementation:
+//! meet their scales in f64 (`products`); plain floats are summed in f64 (`gemm`). Of each value it says, beside the real
+//! number that the declared arithmetic has without rounding, how far f32 roundings may carry a faithful implementation:
 //!
 //! * **spread** `= u √(Σ (g s)²)` over all roundings, where `s` is the size of what is rounded, `g` how strongly the result
 //!   depends on it, and `u = 2⁻²⁴`. One rounding moves the result by `g s δ` with `|δ| <= u`. If the `δ` are independent
@@ -21,6 +21,7 @@ pub mod anatomy;
 pub mod blame;
 mod digits;
 mod dots;
+pub mod foreign;
 mod gemm;
 pub mod linear;
 mod ops;

@@ -10,6 +10,7 @@ mod declared;
 mod experiments;
 mod formats;
 mod gates;
+mod recordings;
 mod records;
 mod verdicts;
 
@@ -66,6 +67,7 @@ const AREAS: &[&[Fault]] = &[
     arithmetic::FAULTS,
     declared::FAULTS,
     experiments::FAULTS,
+    recordings::FAULTS,
     verdicts::FAULTS,
 ];
 

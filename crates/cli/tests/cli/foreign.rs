@@ -1,0 +1,62 @@
+//! Recordings of other engines on the command line.
+
+use super::common::{gguf, ok, refused, root, text, tiny, twinpath};
+
+fn recording(name: &str) -> String {
+    text(&root().join("testdata/recordings").join(name))
+}
+
+#[test]
+fn llama_cpp_is_explained_and_its_mistakes_are_found_where_they_are() {
+    let model = format!("{}@fused-q8k", text(&gguf()));
+    let right = twinpath(&["compare", &model, &recording("llama_cpp.safetensors"), "--oracle", "off"]);
+    assert_eq!(right.code, Some(0), "{}", right.err);
+    for said in
+        ["105 of 111 sites (94.6 %)", "ffn_silu: not recorded, judged with ffn_swiglu", "worst site", "EXPLAINED"]
+    {
+        assert!(right.out.contains(said), "{said}: {}", right.out);
+    }
+    let wrong = twinpath(&["compare", &model, &recording("llama_cpp-edited.safetensors"), "--oracle", "off"]);
+    assert_eq!(wrong.code, Some(1), "{}", wrong.err);
+    assert!(wrong.out.contains("blk.2.ffn_up"), "{}", wrong.out);
+}
+
+#[test]
+fn other_tokens_are_incomparable() {
+    let model = format!("{}@fused-q8k", text(&gguf()));
+    let args = ["compare", &model, &recording("llama_cpp.safetensors"), "--tokens", "864,1548,1547,2206,199,257"];
+    let ended = twinpath(&args);
+    assert_eq!(ended.code, Some(3), "{}", ended.err);
+    assert!(ended.out.contains("the first token there, 636, is missing here"), "{}", ended.out);
+}
+
+#[test]
+fn a_recording_becomes_other_kinds_of_files_and_an_archive_of_numpy_reads_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| text(&folder.path().join(name));
+    let model = text(&tiny("qwen3/model.gguf"));
+    ok(&["trace", &format!("{model}@standalone"), "--tokens", "1,2,3", "-o", &at("r.safetensors")]);
+    for kind in ["npz", "jsonl", "csv"] {
+        ok(&["trace", &at("r.safetensors"), "-o", &at(&format!("r.{kind}"))]);
+    }
+    ok(&["trace", &format!("{model}@standalone"), "--tokens", "1,2,3", "-o", &at("direct.npz")]);
+    let bytes = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert_eq!(bytes("r.npz"), bytes("direct.npz"));
+    let csv = String::from_utf8(bytes("r.csv")).unwrap();
+    assert!(csv.starts_with("site,position,channel,value\nembed,0,0,"));
+    let lines = String::from_utf8(bytes("r.jsonl")).unwrap();
+    let rows: Vec<serde_json::Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!((rows[0]["tokens"].to_string().as_str(), rows[1]["site"].as_str()), ("[1,2,3]", Some("embed")));
+    let back = twinpath(&["compare", &format!("{model}@standalone"), &at("r.npz")]);
+    assert_eq!(back.code, Some(0), "{}", back.err);
+    assert!(back.out.contains("IDENTICAL"), "{}", back.out);
+    refused(&["trace", &at("r.npz"), "-o", &at("x.csv")], &["compare it with the model"]);
+}
+
+#[test]
+fn a_recording_without_a_model_and_a_map_that_is_none_are_refused() {
+    let one = recording("llama_cpp.safetensors");
+    refused(&["compare", &one, &one], &["compare it with the model"]);
+    let model = text(&tiny("qwen3/model.gguf"));
+    refused(&["compare", &model, &one, "--map", &text(&tiny("qwen3/config.json"))], &["is no map of names"]);
+}

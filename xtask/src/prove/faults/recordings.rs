@@ -1,0 +1,71 @@
+//! Faults of how recordings of other engines are read and judged.
+
+use super::Catcher::Test;
+use super::Edit::Replace;
+use super::Fault;
+
+const FOREIGN: &[&str] = &["-p", "twinpath-lab", "--test", "foreign"];
+const LAB: &[&str] = &["-p", "twinpath-lab", "--lib"];
+const PATHS: &[&str] = &["-p", "twinpath-paths", "--lib"];
+
+/// See [`AREAS`](super::AREAS).
+pub(super) const FAULTS: &[Fault] = &[
+    Fault {
+        name: "a recording of another engine convicts nobody",
+        edits: &[Replace(
+            "crates/lab/src/recorded.rs",
+            "local.add(&element, lambda * wider.max(1.0))",
+            "local.add(&element, f64::INFINITY)",
+        )],
+        catcher: Test { target: FOREIGN, name: "llama_cpp_with_one_edited_byte_of_one_tensor_is_wrong_at_its_op" },
+        sign: "",
+    },
+    Fault {
+        name: "our value goes on in the place of the recorded one",
+        edits: &[Replace(
+            "crates/lab/src/recorded.rs",
+            "                        self.keep(found, op, sources, judged);\n                        recorded\n                    }\n",
+            "                        let ours = narrow(&found.values).data().iter().map(|x| x * 1.001).collect();\n\
+             \x20                       self.keep(found, op, sources, judged);\n\
+             \x20                       Tensor::new(recorded.rows(), recorded.cols(), ours)\n                    }\n",
+        )],
+        catcher: Test { target: FOREIGN, name: "every_site_of_llama_cpp_is_explained_on_the_fused_path" },
+        sign: "",
+    },
+    Fault {
+        name: "the projection before its bias is taken for the query",
+        edits: &[Replace("crates/lab/src/trace/names/ggml.rs", "u8::from(op == \"ADD\")", "u8::from(op != \"ADD\")")],
+        catcher: Test { target: FOREIGN, name: "every_site_of_llama_cpp_is_explained_on_the_fused_path" },
+        sign: "",
+    },
+    Fault {
+        name: "an f16 cache is judged as one of f32",
+        edits: &[Replace(
+            "crates/paths/src/declared/foreign/mod.rs",
+            "Kv::F16 => f16::from_f32(x).to_f64(),",
+            "Kv::F16 => f64::from(x),",
+        )],
+        catcher: Test { target: PATHS, name: "a_half_cache_rounds_both_operands" },
+        sign: "",
+    },
+    Fault {
+        name: "what a missing value is uncertain by is forgotten",
+        edits: &[Replace(
+            "crates/paths/src/declared/foreign/propagate.rs",
+            "let mean: f64 = admitted().map(|i| e(i) / z * tol(i)).sum();",
+            "let mean = 0.0 * z;",
+        )],
+        catcher: Test { target: PATHS, name: "what_an_input_is_uncertain_by_reaches_no_further_than_propagated" },
+        sign: "",
+    },
+    Fault {
+        name: "a missing BOS is no difference",
+        edits: &[Replace(
+            "crates/lab/src/trace/tokens.rs",
+            "    if recorded == wanted {\n",
+            "    if recorded == wanted || wanted.ends_with(recorded) {\n",
+        )],
+        catcher: Test { target: LAB, name: "the_difference_says_what_it_looks_like" },
+        sign: "",
+    },
+];
