@@ -280,7 +280,13 @@ pub(crate) struct Explain {
     /// Switch in the reverse order too, and show how much the shares depend on it
     #[arg(long)]
     pub(crate) interactions: bool,
-    /// Seed of the bootstrap
+    /// Switch in N random orders and their reverses, too: their mean estimates the Shapley value
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) shapley: u16,
+    /// Chance of calling a faithful value unexplained, in the whole run
+    #[arg(long, value_name = "P", default_value_t = 1e-3, value_parser = probability)]
+    pub(crate) alpha: f64,
+    /// Seed of the bootstrap and of the random orders
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
     /// Leave the hashes of the files out of the record

@@ -24,16 +24,37 @@ pub struct Attribution {
     pub relative_l2: f64,
     /// Mean over prompts of the mean KL(A ‖ B), in nats.
     pub kl: f64,
+    /// Means over prompts of the margin of A's answer at the last position, its logit minus the largest other: in A and B.
+    pub margin: (f64, f64),
     /// In execution order.
     pub groups: Vec<GroupShare>,
     /// Mean over prompts of the sum of the shares: 1 to rounding.
     pub sum: f64,
+    /// What of that sum no arithmetic explains: exactly 0 where no side is convicted.
+    pub unexplained: f64,
+    /// Sites where a side is not what its arithmetic declares.
+    pub suspicious: Vec<Suspicious>,
     /// The other order, if asked for.
     pub interaction: Option<Interaction>,
+    /// Random orders of each prompt, reverses included.
+    pub random_orders: usize,
     /// Forward passes spent, both sides of each prompt included.
     pub passes: f64,
-    /// Seed of the bootstrap.
+    /// Chance of calling a faithful value unexplained, in the whole run.
+    pub alpha: f64,
+    /// Seed of the bootstrap and of the random orders.
     pub seed: u64,
+}
+
+/// A site where a side is convicted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicious {
+    /// Text form of the site.
+    pub site: String,
+    /// Prompts in which A's arithmetic is convicted, on B's inputs.
+    pub a: usize,
+    /// Prompts in which B's is.
+    pub b: usize,
 }
 
 /// What one group of sites contributes.
@@ -43,12 +64,18 @@ pub struct GroupShare {
     pub group: String,
     /// Projection of its effect on the total difference, over the total's square: signed; all sum to 1.
     pub share: Interval,
+    /// What of the share no arithmetic explains: exactly 0 where no side is convicted.
+    pub unexplained: f64,
     /// Its part of the sum of squared effects: never negative; all sum to 1.
     pub energy: f64,
     /// Mean change of KL(A ‖ ·) when it is switched, in nats: telescopes to the total, is no share, may be negative.
     pub kl: f64,
+    /// Mean change of the margin of A's answer: telescopes, too.
+    pub margin: f64,
     /// Its share in the reverse order, if asked for.
     pub reverse: Option<f64>,
+    /// Its mean share over random orders and their reverses, if asked for: an estimate of its Shapley value.
+    pub shapley: Option<f64>,
 }
 
 /// A mean over prompts with a bootstrap interval.
@@ -72,7 +99,7 @@ pub struct Interaction {
 /// Prompts below which no interval is given: percentile bootstrap then covers well below its nominal 95 %.
 pub const MIN_PROMPTS: usize = 16;
 /// Version of the JSON layout.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 /// Order dependence above which the shares alone mislead.
 pub const NOTABLE_INTERACTION: f64 = 0.3;
 

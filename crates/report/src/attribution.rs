@@ -18,13 +18,15 @@ pub fn attribution(record: &Attribution, out: &mut dyn Write) -> io::Result<()> 
     writeln!(out, "scope   {} prompts, {} tokens, logits of all positions", record.prompts, record.tokens)?;
     let drift = percent(Some(record.relative_l2));
     writeln!(out, "total   B against A: rel L2 {drift}, KL {} nats (means over prompts)\n", short(Some(record.kl)))?;
-    let reversed = record.interaction.is_some();
-    let mut header = vec!["site", "share", "95 % interval", "energy", "KL step"];
-    if reversed {
+    let mut header = vec!["site", "share", "95 % interval", "unexplained", "energy", "KL step", "margin step"];
+    if record.interaction.is_some() {
         header.extend(["reverse", "mean", "|difference|"]);
     }
+    if record.random_orders > 0 {
+        header.push("Shapley");
+    }
     let mut shown = table(&header, 1);
-    let moves = |g: &&GroupShare| g.energy != 0.0 || g.reverse.is_some_and(|r| r != 0.0);
+    let moves = |g: &&GroupShare| [g.energy, g.unexplained, g.reverse.unwrap_or(0.0)].iter().any(|x| *x != 0.0);
     for g in record.groups.iter().filter(moves) {
         shown.add_row(row(g));
     }
@@ -40,14 +42,21 @@ fn signed(x: f64) -> String {
     format!("{:+.2} %", 100.0 * x)
 }
 
+/// Exact zero is said as one.
+fn part(x: f64) -> String {
+    if x == 0.0 { "0".to_owned() } else { signed(x) }
+}
+
 fn row(g: &GroupShare) -> Vec<String> {
     let bounds = g.share.bounds.map_or("-".to_owned(), |(low, high)| format!("{} .. {}", signed(low), signed(high)));
     let energy = format!("{:.2} %", 100.0 * g.energy);
-    let mut cells = vec![g.group.clone(), signed(g.share.mean), bounds, energy, short(Some(g.kl))];
+    let mut cells = vec![g.group.clone(), signed(g.share.mean), bounds, part(g.unexplained), energy];
+    cells.extend([short(Some(g.kl)), short(Some(g.margin))]);
     if let Some(reverse) = g.reverse {
         let (mean, difference) = ((g.share.mean + reverse) / 2.0, (g.share.mean - reverse).abs());
         cells.extend([signed(reverse), signed(mean), format!("{:.2} %", 100.0 * difference)]);
     }
+    cells.extend(g.shapley.map(signed));
     cells
 }
 
@@ -56,7 +65,20 @@ fn summary(record: &Attribution, out: &mut dyn Write) -> io::Result<()> {
     top.sort_by(|a, b| b.energy.total_cmp(&a.energy));
     let named: Vec<String> = top.iter().take(3).map(|g| format!("{} ({:.1} %)", g.group, 100.0 * g.energy)).collect();
     writeln!(out, "\nSUMMARY  the shares sum to {:.9} of the total", record.sum)?;
+    writeln!(
+        out,
+        "         explained {}, unexplained {}",
+        signed(record.sum - record.unexplained),
+        part(record.unexplained)
+    )?;
+    for s in &record.suspicious {
+        let of = |side, n| format!("{side} in {n} of {} prompts", record.prompts);
+        let sides = [("A", s.a), ("B", s.b)].into_iter().filter(|(_, n)| *n > 0).map(|(side, n)| of(side, n));
+        writeln!(out, "         UNEXPLAINED at {}: {}", s.site, sides.collect::<Vec<_>>().join(", "))?;
+    }
     writeln!(out, "         largest by energy: {}", named.join(", "))?;
+    let (a, b) = record.margin;
+    writeln!(out, "         margin of A's answer: {} in A, {} in B", short(Some(a)), short(Some(b)))?;
     writeln!(out, "         cost: {:.1} forward passes", record.passes)?;
     if let Some(i) = record.interaction {
         let order = percent(Some(i.sum));

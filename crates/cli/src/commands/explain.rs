@@ -14,8 +14,6 @@ use crate::progress::{Bar, note};
 
 /// Models of up to this many layers have every layer opened unasked.
 const FEW_LAYERS: usize = 8;
-/// Sites of a layer, for the announced cost.
-const SITES: usize = 18;
 
 pub(super) fn run(args: &Explain, global: &Global) -> Result<u8> {
     let given = |given: &Option<String>, name: &str| match given {
@@ -45,7 +43,8 @@ pub(super) fn run(args: &Explain, global: &Global) -> Result<u8> {
     print(|out| match global.json {
         true => twinpath_report::json(&record, out),
         false => twinpath_report::attribution(&record, out),
-    })
+    })?;
+    Ok(u8::from(!record.suspicious.is_empty()))
 }
 
 fn prompts(args: &Explain, model: &Model) -> Result<Vec<Vec<u32>>> {
@@ -96,11 +95,13 @@ impl Job<'_> {
         let options = ExplainOptions {
             detail,
             interactions: self.args.interactions,
+            shapley: usize::from(self.args.shapley),
+            alpha: self.args.alpha,
             seed: self.args.seed,
             hash: !self.args.no_hash,
         };
         if !self.global.quiet {
-            let each = passes(self.model.config().layers, SITES, &options);
+            let each = passes(self.model, &options);
             note(&format!("[{} prompts, at most {each:.0} forward passes each]", self.prompts.len()));
         }
         let mut bar = Bar::new("explaining", self.global.quiet);

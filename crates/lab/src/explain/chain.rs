@@ -1,176 +1,227 @@
 //! The chain of mixed passes from A to B over one prompt.
 //!
 //! Forward: after step `i` the first `i` groups in execution order are B's, the rest A's. The differences between
-//! neighbouring outputs sum to B − A by construction. Reverse: A with B's frozen residuals injected, the last group first.
-//! Residual streams are kept at layer boundaries, so that only what follows a switched site is computed again.
+//! neighbouring outputs sum to B − A by construction. Any other order: A with B's frozen residuals injected, group after
+//! group. Residual streams are kept at layer boundaries, so that only what follows a switched site is computed again.
 
-use twinpath_engine::{Model, NoProbe, Numerics, Session, Site, Tensor};
+use std::collections::{BTreeMap, BTreeSet};
+
+use twinpath_engine::{Model, NoProbe, Numerics, Point, Probe, Session, Site, Tensor};
 use twinpath_evidence::logits::kl_divergence;
 
-use super::Detail;
-use super::switch::{Freeze, Injected, Prefix, Residuals, Side64};
+use super::groups::{Group, Kind, Price};
+use super::parts::{Fault, Watch};
+use super::switch::{Injected, Prefix, Residuals, Side64};
 use crate::error::LabError;
 
 type T64 = Tensor<f64>;
-
-/// A group of sites that is switched as one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Group {
-    /// `embed`, `blk.3`, `blk.3.ffn_down` or `head`.
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
-}
-
-/// What a group holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Embed,
-    Layer(usize),
-    /// One site of a layer.
-    Site(Site),
-    Head,
-}
 
 /// What one group does to the output.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Step {
     /// `<v' − v, Δ> / ‖Δ‖²`.
     pub(crate) share: f64,
+    /// What of the share no arithmetic explains.
+    pub(crate) unexplained: f64,
     /// `‖v' − v‖²`.
     pub(crate) energy: f64,
     /// Change of the mean KL(A ‖ ·), in nats.
     pub(crate) kl: f64,
+    /// Change of the answer's margin.
+    pub(crate) margin: f64,
+}
+
+/// Work done and work to do, in weights read.
+pub(crate) struct Meter<'p> {
+    pub(crate) price: Price,
+    pub(crate) spent: u64,
+    pub(crate) total: u64,
+    pub(crate) progress: crate::Progress<'p>,
+}
+
+impl Meter<'_> {
+    fn spend(&mut self, weights: u64) {
+        self.spent += weights;
+        (self.progress)(self.spent.min(self.total), self.total);
+    }
+}
+
+/// The residual stream after the embedding and after each layer, and the logits of every position.
+struct Run {
+    streams: Vec<T64>,
+    logits: T64,
 }
 
 /// One prompt, both sides.
-pub(crate) struct Chain<'c> {
-    pub(crate) model: &'c Model,
-    pub(crate) a: Side64<'c>,
-    pub(crate) b: Side64<'c>,
-    pub(crate) tokens: &'c [u32],
-    /// Residual stream at A's own layer boundaries: after the embedding, then after each layer.
-    from_a: Vec<T64>,
-    /// The same of B.
-    from_b: Vec<T64>,
-    logits_a: T64,
-    logits_b: T64,
+pub(crate) struct Chain<'c, 'p> {
+    model: &'c Model,
+    a: Side64<'c>,
+    b: Side64<'c>,
+    tokens: &'c [u32],
+    from_a: Run,
+    from_b: Run,
+    pub(crate) faults: BTreeMap<Site, Fault>,
+    residuals: Option<Residuals>,
+    /// A's best token at the last position.
+    answer: usize,
     delta: Vec<f64>,
     delta_norm2: f64,
-    /// Layers and heads computed so far, in layers.
-    pub(crate) layers_run: u64,
+    meter: &'c mut Meter<'p>,
 }
 
-impl<'c> Chain<'c> {
-    /// Runs both sides.
-    pub(crate) fn new(model: &'c Model, a: Side64<'c>, b: Side64<'c>, tokens: &'c [u32]) -> Result<Self, LabError> {
-        let (from_a, logits_a) = boundaries(model, a, tokens)?;
-        let (from_b, logits_b) = boundaries(model, b, tokens)?;
-        let delta: Vec<f64> = logits_b.data().iter().zip(logits_a.data()).map(|(b, a)| b - a).collect();
+impl<'c, 'p> Chain<'c, 'p> {
+    /// Runs both sides; `watch` judges B's run.
+    pub(crate) fn new(
+        model: &'c Model,
+        b: Side64<'c>,
+        tokens: &'c [u32],
+        mut watch: Watch<'c>,
+        meter: &'c mut Meter<'p>,
+    ) -> Result<Self, LabError> {
+        let from_a = run(model, watch.a, tokens, &mut NoProbe)?;
+        meter.spend(meter.price.pass());
+        let from_b = run(model, b, tokens, &mut watch)?;
+        // B's run, A's arithmetic on its inputs, and both declared ones.
+        meter.spend(4 * meter.price.pass());
+        let delta: Vec<f64> = from_b.logits.data().iter().zip(from_a.logits.data()).map(|(b, a)| b - a).collect();
         let delta_norm2 = delta.iter().map(|d| d * d).sum();
-        let layers_run = 2 * model.config().layers as u64;
-        Ok(Chain { model, a, b, tokens, from_a, from_b, logits_a, logits_b, delta, delta_norm2, layers_run })
+        let answer = argmax(from_a.logits.row(from_a.logits.rows() - 1));
+        let Watch { a, faults, residuals, .. } = watch;
+        Ok(Chain { model, a, b, tokens, from_a, from_b, faults, residuals, answer, delta, delta_norm2, meter })
     }
 
     /// `‖B − A‖ / ‖A‖` of the logits.
     pub(crate) fn relative_l2(&self) -> f64 {
-        (self.delta_norm2 / self.logits_a.data().iter().map(|a| a * a).sum::<f64>()).sqrt()
+        (self.delta_norm2 / self.from_a.logits.data().iter().map(|a| a * a).sum::<f64>()).sqrt()
     }
 
     /// Mean KL(A ‖ B) over positions, in nats.
     pub(crate) fn kl(&self) -> f64 {
-        self.mean_kl(&self.logits_b)
+        self.mean_kl(&self.from_b.logits)
+    }
+
+    /// A's answer: its margin on both sides.
+    pub(crate) fn margins(&self) -> [f64; 2] {
+        [&self.from_a, &self.from_b].map(|run| self.margin(&run.logits))
     }
 
     fn mean_kl(&self, v: &T64) -> f64 {
         let rows = 0..v.rows();
-        rows.map(|t| kl_divergence(self.logits_a.row(t), v.row(t))).sum::<f64>() / v.rows() as f64
+        rows.map(|t| kl_divergence(self.from_a.logits.row(t), v.row(t))).sum::<f64>() / v.rows() as f64
     }
 
-    /// The groups of a level of detail.
-    pub(crate) fn groups(&self, detail: &Detail) -> Vec<Group> {
-        let group = |name: String, kind| Group { name, kind };
-        let mut groups = vec![group("embed".to_owned(), Kind::Embed)];
-        for layer in 0..self.model.config().layers {
-            if detail.opens(layer) {
-                let sites = sites_of(self.model, layer);
-                groups.extend(sites.into_iter().map(|s| group(s.to_string(), Kind::Site(s))));
-            } else {
-                groups.push(group(format!("blk.{layer}"), Kind::Layer(layer)));
-            }
-        }
-        groups.push(group("head".to_owned(), Kind::Head));
-        groups
+    /// The logit of A's answer minus the largest other one, at the last position.
+    fn margin(&self, v: &T64) -> f64 {
+        let row = v.row(v.rows() - 1);
+        let others = row.iter().enumerate().filter(|(i, _)| *i != self.answer).map(|(_, x)| *x);
+        row[self.answer] - others.fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// Forward telescoping: one step for each group, in order.
     pub(crate) fn forward(&mut self, groups: &[Group]) -> Vec<Step> {
-        let mut before = self.logits_a.clone();
+        let mut before = self.from_a.logits.clone();
         // The last mixed residual stream, and the layer that reads it.
-        let mut stream = (0, self.from_a[0].clone());
+        let mut stream = (0, self.from_a.streams[0].clone());
         let mut steps = Vec::with_capacity(groups.len());
         for group in groups {
-            let (after, layer) = match group.kind {
-                Kind::Embed => (self.from_b[0].clone(), 0),
-                Kind::Layer(layer) => (self.from_b[layer + 1].clone(), layer + 1),
-                Kind::Site(site) => {
-                    let layer = site.layer.unwrap_or(0);
-                    let mixed = Prefix { a: self.a, b: self.b, last: Some(site) };
-                    self.layers_run += 1;
-                    (run_layer(self.model, &mixed, layer, self.from_b[layer].clone()), layer + 1)
-                }
+            let unexplained = self.unexplained(group);
+            let mixed = match group.kind {
+                Kind::Embed => (0, self.from_b.streams[0].clone()),
+                Kind::Layer(layer) => (layer + 1, self.from_b.streams[layer + 1].clone()),
+                // A site of a new layer starts from B's stream; within a layer, from the last mixed one.
+                Kind::Site(site) => self.after_layer(site),
                 Kind::Head => {
-                    let step = self.step(&before, &self.logits_b);
-                    steps.push(step);
+                    steps.push(Step { unexplained, ..self.step(&before, &self.from_b.logits) });
                     continue;
                 }
             };
-            // A site of a new layer starts from B's stream; within a layer, from the last mixed one.
-            let mixed = (layer, after);
             if mixed == stream {
-                steps.push(Step::default());
+                steps.push(Step { unexplained, ..Step::default() });
                 continue;
             }
             stream = mixed;
-            let logits = self.suffix(self.a, layer, stream.1.clone());
-            steps.push(self.step(&before, &logits));
-            before = logits;
+            let after = self.suffix(self.a, stream.0, stream.1.clone());
+            steps.push(Step { unexplained, ..self.step(&before, &after) });
+            before = after;
         }
         steps
     }
 
-    /// Reverse telescoping with frozen residuals; steps in the order of `groups`, and how far the end is from B,
-    /// `‖v − B‖ / ‖Δ‖`.
-    pub(crate) fn reverse(&mut self, groups: &[Group]) -> Result<(Vec<Step>, f64), LabError> {
-        let residuals = self.freeze()?;
-        let mut before = self.logits_a.clone();
-        let mut steps = Vec::with_capacity(groups.len());
-        for group in groups.iter().rev() {
-            let (first, layer) = match group.kind {
-                Kind::Embed => (Site::outer(twinpath_engine::Point::Embed), 0),
-                Kind::Layer(layer) => (Site::block(layer, twinpath_engine::Point::AttnNorm), layer),
-                Kind::Site(site) => (site, site.layer.unwrap_or(0)),
-                Kind::Head => (Site::outer(twinpath_engine::Point::FinalNorm), self.model.config().layers),
-            };
-            let injected = Injected { a: self.a, residuals: &residuals, first };
-            let stream = match group.kind {
-                Kind::Embed => embed(self.model, &injected, self.tokens)?,
-                _ => self.from_a[layer].clone(),
-            };
-            let logits = self.suffix(&injected, layer, stream);
-            steps.push(self.step(&before, &logits));
-            before = logits;
-        }
-        steps.reverse();
-        let miss: f64 = before.data().iter().zip(self.logits_b.data()).map(|(v, b)| (v - b) * (v - b)).sum();
-        Ok((steps, (miss / self.delta_norm2).sqrt()))
+    /// The layer after that of `site`, and the stream that it reads if B evaluates all up to `site`.
+    fn after_layer(&mut self, site: Site) -> (usize, T64) {
+        let layer = site.layer.unwrap_or(0);
+        let mixed = Prefix { a: self.a, b: self.b, last: site, less: None };
+        self.meter.spend(self.meter.price.layer());
+        let x = self.from_b.streams[layer].clone();
+        (layer + 1, Session::new(self.model, &mixed).block(layer, x, &mut NoProbe))
     }
 
-    fn freeze(&mut self) -> Result<Residuals, LabError> {
-        let mut freeze = Freeze { a: self.a, residuals: Residuals::new() };
-        let rows = twinpath_engine::Rows::All;
-        Session::new(self.model, self.b).forward(self.tokens, rows, &mut freeze)?;
-        self.layers_run += 2 * self.model.config().layers as u64;
-        Ok(freeze.residuals)
+    /// The share of a group that no arithmetic explains: of each site where a side is convicted, what its switch does with
+    /// and without the unexplained part.
+    fn unexplained(&mut self, group: &Group) -> f64 {
+        let sites: Vec<Site> = self.faults.keys().copied().filter(|s| group.holds(*s)).collect();
+        let mut sum = 0.0;
+        for site in sites {
+            let part = self.faults[&site].part.clone();
+            let [without, with] = [Some(&part), None].map(|less| {
+                let mixed = Prefix { a: self.a, b: self.b, last: site, less };
+                self.from_site(&mixed, site)
+            });
+            sum += self.step(&without, &with).share;
+        }
+        sum
+    }
+
+    /// The logits when `mixed` evaluates what follows B's stream before `site`.
+    fn from_site(&mut self, mixed: &Prefix<'_>, site: Site) -> T64 {
+        let layer = match (site.layer, site.point) {
+            (Some(layer), _) => layer,
+            (None, Point::Embed) => {
+                let x = embed(self.model, mixed, self.tokens);
+                return self.suffix(mixed, 0, x);
+            }
+            (None, _) => self.model.config().layers,
+        };
+        self.suffix(mixed, layer, self.from_b.streams[layer].clone())
+    }
+
+    /// Switches groups in the given order by injecting frozen residuals; steps in the order of `groups`, and how far the
+    /// end is from B, `‖v − B‖ / ‖Δ‖`.
+    pub(crate) fn frozen(&mut self, groups: &[Group], order: &[usize]) -> (Vec<Step>, f64) {
+        let residuals = self.residuals.take().unwrap_or_default();
+        let mut at = BTreeSet::new();
+        let mut streams = self.from_a.streams.clone();
+        let mut before = self.from_a.logits.clone();
+        let mut steps = vec![Step::default(); groups.len()];
+        for group in order {
+            let known = at.len();
+            at.extend(residuals.keys().copied().filter(|s| groups[*group].holds(*s)));
+            if at.len() == known {
+                continue;
+            }
+            let injected = Injected { a: self.a, residuals: &residuals, at: &at };
+            let after = self.again(&injected, &groups[*group], &mut streams);
+            steps[*group] = self.step(&before, &after);
+            before = after;
+        }
+        self.residuals = Some(residuals);
+        let miss: f64 = before.data().iter().zip(self.from_b.logits.data()).map(|(v, b)| (v - b) * (v - b)).sum();
+        (steps, if self.delta_norm2 > 0.0 { (miss / self.delta_norm2).sqrt() } else { 0.0 })
+    }
+
+    /// Computes again what follows `group`; `streams` become those of the new mixture.
+    fn again(&mut self, injected: &Injected<'_>, group: &Group, streams: &mut [T64]) -> T64 {
+        let layers = self.model.config().layers;
+        let first = group.layer(layers);
+        self.meter.spend(self.meter.price.suffix(first));
+        let mut session = Session::new(self.model, injected);
+        if group.kind == Kind::Embed {
+            streams[0] = embed(self.model, injected, self.tokens);
+        }
+        for layer in first..layers {
+            streams[layer + 1] = session.block(layer, streams[layer].clone(), &mut NoProbe);
+        }
+        session.head(streams[layers].clone(), &mut NoProbe)
     }
 
     fn step(&self, before: &T64, after: &T64) -> Step {
@@ -180,49 +231,38 @@ impl<'c> Chain<'c> {
             energy += (w - v) * (w - v);
         }
         let share = if self.delta_norm2 > 0.0 { along / self.delta_norm2 } else { 0.0 };
-        Step { share, energy, kl: self.mean_kl(after) - self.mean_kl(before) }
+        let kl = self.mean_kl(after) - self.mean_kl(before);
+        Step { share, unexplained: 0.0, energy, kl, margin: self.margin(after) - self.margin(before) }
     }
 
     /// Layers from `layer` on and the head along `numerics`.
     fn suffix<N: Numerics<Elem = f64> + ?Sized>(&mut self, numerics: &N, layer: usize, mut x: T64) -> T64 {
-        let layers = self.model.config().layers;
-        self.layers_run += (layers - layer) as u64;
+        self.meter.spend(self.meter.price.suffix(layer));
         let mut session = Session::new(self.model, numerics);
-        for layer in layer..layers {
+        for layer in layer..self.model.config().layers {
             x = session.block(layer, x, &mut NoProbe);
         }
         session.head(x, &mut NoProbe)
     }
 }
 
-fn embed<N: Numerics<Elem = f64> + ?Sized>(model: &Model, numerics: &N, tokens: &[u32]) -> Result<T64, LabError> {
-    Ok(Session::new(model, numerics).embed(tokens, &mut NoProbe)?)
+fn argmax(row: &[f64]) -> usize {
+    (0..row.len()).max_by(|i, j| row[*i].total_cmp(&row[*j]).then(j.cmp(i))).unwrap_or(0)
 }
 
-fn run_layer<N: Numerics<Elem = f64> + ?Sized>(model: &Model, numerics: &N, layer: usize, x: T64) -> T64 {
-    Session::new(model, numerics).block(layer, x, &mut NoProbe)
+/// Embeddings of tokens that a whole run has embedded before.
+fn embed<N: Numerics<Elem = f64> + ?Sized>(model: &Model, numerics: &N, tokens: &[u32]) -> T64 {
+    let made = Session::new(model, numerics).embed(tokens, &mut NoProbe);
+    made.unwrap_or_else(|e| unreachable!("the tokens were checked: {e}"))
 }
 
-/// The residual stream after the embedding and after each layer, and the logits of every position.
-fn boundaries(model: &Model, side: Side64<'_>, tokens: &[u32]) -> Result<(Vec<T64>, T64), LabError> {
+fn run(model: &Model, side: Side64<'_>, tokens: &[u32], probe: &mut dyn Probe<f64>) -> Result<Run, LabError> {
     let mut session = Session::new(model, side);
-    let mut streams = vec![session.embed(tokens, &mut NoProbe)?];
+    let mut streams = vec![session.embed(tokens, probe)?];
     for layer in 0..model.config().layers {
-        let x = session.block(layer, streams[layer].clone(), &mut NoProbe);
+        let x = session.block(layer, streams[layer].clone(), probe);
         streams.push(x);
     }
-    let logits = session.head(streams[streams.len() - 1].clone(), &mut NoProbe);
-    Ok((streams, logits))
-}
-
-/// The sites of a layer, in execution order.
-fn sites_of(model: &Model, layer: usize) -> Vec<Site> {
-    use twinpath_engine::Point as P;
-    let normed = model.arch().tensors(model.config()).iter().any(|t| t.name == "attn_q_norm.weight");
-    let inner = |p: &&P| match p {
-        P::Embed | P::FinalNorm | P::Logits => false,
-        P::QNorm | P::KNorm => normed,
-        _ => true,
-    };
-    twinpath_engine::site::POINTS.iter().filter(inner).map(|p| Site::block(layer, *p)).collect()
+    let logits = session.head(streams[streams.len() - 1].clone(), probe);
+    Ok(Run { streams, logits })
 }

@@ -6,20 +6,27 @@
 //! change upstream draws every later rounding anew.
 
 mod chain;
+mod groups;
+mod parts;
+mod sums;
 mod switch;
+
+use std::collections::BTreeMap;
 
 use twinpath_engine::rng::SplitMix64;
 use twinpath_engine::{Model, Oracle};
-use twinpath_evidence::attribution::{SCHEMA, interval};
-use twinpath_evidence::{Attribution, GroupShare, Interaction, SideInfo};
+use twinpath_evidence::Attribution;
 
 use crate::Progress;
 use crate::compare::provenance;
 use crate::error::LabError;
 use crate::party::{Party, Source};
 use crate::side::Arithmetic;
-use chain::{Chain, Group, Step};
-use switch::{Side64, Widened};
+use chain::{Chain, Meter};
+use groups::{Group, Price};
+use parts::Watch;
+use sums::{About, Orders, Sums};
+use switch::{Residuals, Side64, Widened};
 
 /// Which layers are opened into their sites.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,24 +56,34 @@ pub struct ExplainOptions {
     pub detail: Detail,
     /// Also the reverse order.
     pub interactions: bool,
-    /// Seed of the bootstrap.
+    /// Random orders, each with its reverse, whose mean estimates the Shapley value; 0 for none.
+    pub shapley: usize,
+    /// Chance of calling a faithful value unexplained, in the whole run.
+    pub alpha: f64,
+    /// Seed of the bootstrap and of the random orders.
     pub seed: u64,
     /// Hash the model files into the record.
     pub hash: bool,
 }
 
-/// Resamples of the bootstrap.
-const RESAMPLES: usize = 2000;
+/// Forward passes that [`explain`] will cost for each prompt, at most, where nothing is unexplained: A's run; B's with A's
+/// arithmetic and both declared ones on its inputs; and after each switched group the rest again.
+pub fn passes(model: &Model, options: &ExplainOptions) -> f64 {
+    let price = Price::of(model);
+    cost(model, &groups::groups(model, &options.detail), options) as f64 / price.pass() as f64
+}
 
-/// Forward passes that [`explain`] will cost for each prompt: both sides, then on average half a pass for each group.
-pub fn passes(layers: usize, sites: usize, options: &ExplainOptions) -> f64 {
-    let inner: Vec<usize> = (0..layers).map(|l| if options.detail.opens(l) { sites } else { 1 }).collect();
-    let rest = |l: usize| (layers - l) as f64 / layers as f64;
-    let one_way: f64 = 1.0 + inner.iter().enumerate().map(|(l, n)| *n as f64 * rest(l)).sum::<f64>();
-    2.0 + one_way + if options.interactions { 2.0 + one_way } else { 0.0 }
+fn cost(model: &Model, groups: &[Group], options: &ExplainOptions) -> u64 {
+    let price = Price::of(model);
+    let opened = groups.iter().filter(|g| matches!(g.kind, groups::Kind::Site(_))).count() as u64;
+    let orders = 1 + u64::from(options.interactions) + 2 * options.shapley as u64;
+    5 * price.pass() + opened * price.layer() + orders * price.order(groups)
 }
 
 /// Attributes the difference between the logits of two arithmetics on one model, averaged over `prompts`.
+///
+/// Memory of a prompt of `T` positions: three residual streams of `layers · T · hidden` values and a few times
+/// `T · vocab` logits, all in f64; in frozen orders once more every value of the pass.
 ///
 /// # Errors
 /// When a prompt does not fit the model, or there is none.
@@ -84,19 +101,58 @@ pub fn explain(
     if prompts.is_empty() {
         model.check_tokens(&[], 0)?;
     }
-    let (widened_a, widened_b) = (Turn::new(a.1), Turn::new(b.1));
-    let mut all = All::default();
+    let turns = [Turn::new(a.1), Turn::new(b.1)];
+    let groups = groups::groups(model, &options.detail);
+    let price = Price::of(model);
+    let total = prompts.len() as u64 * cost(model, &groups, options);
+    let mut meter = Meter { price, spent: 0, total, progress };
+    let mut sums = Sums::default();
+    let frozen = options.interactions || options.shapley > 0;
     for (i, tokens) in prompts.iter().enumerate() {
-        progress(i as u64, prompts.len() as u64);
-        let mut chain = Chain::new(model, widened_a.side(), widened_b.side(), tokens)?;
-        all.add(&mut chain, options)?;
+        let watch = Watch {
+            a: turns[0].side(),
+            paths: [a.1.path(), b.1.path()],
+            alpha: options.alpha,
+            sites: 2 * groups::site_count(model) * prompts.len(),
+            faults: BTreeMap::new(),
+            residuals: frozen.then(Residuals::new),
+        };
+        let mut chain = Chain::new(model, turns[1].side(), tokens, watch, &mut meter)?;
+        sums.add(&mut chain, &groups, &orders(&groups, options, i as u64));
     }
-    progress(prompts.len() as u64, prompts.len() as u64);
     let party = |(label, arithmetic)| Party { label: String::from(label), source: Source::Model(model, arithmetic) };
     let (a, b) = (party(a), party(b));
-    let tokens = prompts.iter().map(Vec::len).sum();
-    let info = (a.info(), b.info());
-    Ok(all.finish(info, tokens, provenance(&[&a, &b], options.hash)?, model.config().layers, options))
+    let passes = meter.spent as f64 / price.pass() as f64;
+    (meter.progress)(total, total);
+    let about = About {
+        provenance: provenance(&[&a, &b], options.hash)?,
+        a: a.info(),
+        b: b.info(),
+        tokens: prompts.iter().map(Vec::len).sum(),
+        passes,
+        alpha: options.alpha,
+        seed: options.seed,
+    };
+    Ok(sums.finish(&groups, about))
+}
+
+/// The frozen orders of a prompt: places in `groups`.
+fn orders(groups: &[Group], options: &ExplainOptions, prompt: u64) -> Orders {
+    let reverse: Vec<usize> = (0..groups.len()).rev().collect();
+    let mut rng = SplitMix64::new(options.seed ^ (prompt << 32));
+    let mut shuffled = || {
+        let mut order: Vec<usize> = (0..groups.len()).collect();
+        // Fisher and Yates; the bias of the remainder, below 2⁻⁵⁰, is no matter.
+        for i in (1..order.len()).rev() {
+            order.swap(i, (rng.next_u64() % (i as u64 + 1)) as usize);
+        }
+        let back = order.iter().rev().copied().collect();
+        [order, back]
+    };
+    Orders {
+        reverse: options.interactions.then_some(reverse),
+        random: (0..options.shapley).flat_map(|_| shuffled()).collect(),
+    }
 }
 
 /// An arithmetic that can take turns with another.
@@ -117,89 +173,6 @@ impl<'a> Turn<'a> {
         match self {
             Turn::Oracle(oracle) => *oracle,
             Turn::Path(path) => path,
-        }
-    }
-}
-
-/// What all prompts gave.
-#[derive(Default)]
-struct All {
-    groups: Vec<Group>,
-    /// `[prompt][group]`.
-    forward: Vec<Vec<Step>>,
-    reverse: Vec<Vec<Step>>,
-    closure: f64,
-    relative_l2: Vec<f64>,
-    kl: Vec<f64>,
-    layers_run: u64,
-}
-
-impl All {
-    fn add(&mut self, chain: &mut Chain<'_>, options: &ExplainOptions) -> Result<(), LabError> {
-        self.groups = chain.groups(&options.detail);
-        self.forward.push(chain.forward(&self.groups));
-        if options.interactions {
-            let (steps, closure) = chain.reverse(&self.groups)?;
-            self.reverse.push(steps);
-            self.closure = self.closure.max(closure);
-        }
-        self.relative_l2.push(chain.relative_l2());
-        self.kl.push(chain.kl());
-        self.layers_run += chain.layers_run;
-        Ok(())
-    }
-
-    fn finish(
-        self,
-        (a, b): (SideInfo, SideInfo),
-        tokens: usize,
-        provenance: twinpath_evidence::Provenance,
-        layers: usize,
-        options: &ExplainOptions,
-    ) -> Attribution {
-        let n = self.forward.len();
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / n as f64;
-        let mut rng = SplitMix64::new(options.seed);
-        let draws: Vec<Vec<usize>> =
-            (0..RESAMPLES).map(|_| (0..n).map(|_| (rng.next_u64() % n as u64) as usize).collect()).collect();
-        let column = |steps: &[Vec<Step>], g: usize, f: fn(&Step) -> f64| -> Vec<f64> {
-            steps.iter().map(|prompt| f(&prompt[g])).collect()
-        };
-        let energies: Vec<f64> = self.forward.iter().map(|p| p.iter().map(|s| s.energy).sum()).collect();
-        let groups: Vec<GroupShare> = (0..self.groups.len())
-            .map(|g| {
-                let energy = column(&self.forward, g, |s| s.energy);
-                let part = |(e, all): (&f64, &f64)| if *all > 0.0 { e / all } else { 0.0 };
-                GroupShare {
-                    group: self.groups[g].name.clone(),
-                    share: interval(&column(&self.forward, g, |s| s.share), &draws),
-                    energy: energy.iter().zip(&energies).map(part).sum::<f64>() / n as f64,
-                    kl: mean(&column(&self.forward, g, |s| s.kl)),
-                    reverse: options.interactions.then(|| mean(&column(&self.reverse, g, |s| s.share))),
-                }
-            })
-            .collect();
-        let interaction = options.interactions.then(|| {
-            let apart = |(f, r): (&Vec<Step>, &Vec<Step>)| -> f64 {
-                f.iter().zip(r).map(|(f, r)| (f.share - r.share).abs()).sum()
-            };
-            let sums: Vec<f64> = self.forward.iter().zip(&self.reverse).map(apart).collect();
-            Interaction { sum: mean(&sums), closure: self.closure }
-        });
-        Attribution {
-            schema: SCHEMA,
-            provenance,
-            a,
-            b,
-            prompts: n,
-            tokens,
-            relative_l2: mean(&self.relative_l2),
-            kl: mean(&self.kl),
-            sum: groups.iter().map(|g| g.share.mean).sum(),
-            groups,
-            interaction,
-            passes: self.layers_run as f64 / layers as f64,
-            seed: options.seed,
         }
     }
 }
