@@ -82,8 +82,21 @@ pub(crate) enum Command {
     /// Who contributes how much to the output difference, in shares that sum to the total
     #[command(after_help = "Examples:\n  twinpath explain\n  \
         twinpath explain model.gguf@standalone model.gguf@fused-q8k --interactions\n  \
-        twinpath explain model.gguf@oracle model.gguf@fused-q8k --by layers --prompts prompts.txt")]
-    Explain(Explain),
+        twinpath explain model.gguf@oracle model.gguf@fused-q8k --by layers --prompts prompts.txt\n  \
+        twinpath explain --budget\n  \
+        twinpath explain model-f16.gguf@standalone model-q4_k_m.gguf@standalone   (weights as causes)\n\n\
+        Exit codes: 0 explained, 1 something is unexplained, 2 usage or input error.")]
+    Explain(crate::commands::explain::Args),
+    /// Whether a policy on both sides closes their gap, or only moves or hides it
+    ///
+    /// Compares both sides as they are and under each policy, on some prompts and on held-out ones, and judges every site:
+    /// closed (identical or explained everywhere), not closed, moved, or hidden (the outputs agree, a local error stays).
+    /// Without --option and --policy, the three published options stand side by side.
+    #[command(after_help = "Examples:\n  twinpath fix\n  twinpath fix --option c\n  \
+        twinpath fix model.apr@standalone model.gguf@fused-q8k --policy mixed --policy mine.yaml\n  \
+        twinpath fix zoo/massive-q4_k_m.gguf@standalone zoo/massive-q4_k_m.gguf --tokens 1,2,3,4,5,6,7,8\n\n\
+        Exit codes: 0 every policy closes the gap, 1 one does not, 2 usage or input error, 3 inconclusive.")]
+    Fix(crate::commands::fix::Args),
     /// Claims about numbers that a machine re-measures
     Contract(crate::commands::contract::Args),
     /// How fast it is here, and how fast this machine would allow it to be
@@ -99,7 +112,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  twinpath convert model.gguf model.apr\n  \
         twinpath convert model-q8_0.gguf model.apr --dequantize f16")]
     Convert(Convert),
-    /// What there is: paths, experiments, formats, model families, points of a layer, recordings, their names
+    /// What there is: paths, policies, experiments, formats, model families, points of a layer, recordings, their names
     #[command(after_help = "Examples:\n  twinpath list paths\n  twinpath list formats --json")]
     List(List),
     /// Shell completions on standard output
@@ -148,6 +161,9 @@ pub(crate) struct Run {
     /// Path, if not given with the model
     #[arg(long, value_name = "PATH")]
     pub(crate) path: Option<String>,
+    /// Policy to run along: a built-in one (`twinpath list policies`) or a YAML file
+    #[arg(long, value_name = "POLICY", conflicts_with = "path")]
+    pub(crate) policy: Option<String>,
     /// Put the prompt into the model's chat template as the user's turn
     #[arg(long)]
     pub(crate) chat: bool,
@@ -209,6 +225,9 @@ pub(crate) struct Compare {
     pub(crate) b: Option<String>,
     #[command(flatten)]
     pub(crate) prompt: Prompt,
+    /// Run both sides along a policy instead: a built-in one (`twinpath list policies`) or a YAML file
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: Option<String>,
     /// Run the f64 oracle along: auto does where it is estimated to take less than a minute
     #[arg(long, value_enum, default_value_t = OracleArg::Auto)]
     pub(crate) oracle: OracleArg,
@@ -256,55 +275,6 @@ pub(crate) struct Compare {
     pub(crate) no_hash: bool,
 }
 
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Explain {
-    /// A, where the chain begins: MODEL[@PATH] [default: the bundled .apr along standalone]
-    #[arg(requires = "b")]
-    pub(crate) a: Option<String>,
-    /// B, where it ends: MODEL[@PATH] with the same weights [default: the bundled .gguf along fused-q8k]
-    pub(crate) b: Option<String>,
-    #[command(flatten)]
-    pub(crate) prompt: Prompt,
-    /// File of prompts to average over, separated by lines of `---` [default: the bundled set, unless one prompt is given]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "file", "tokens"])]
-    pub(crate) prompts: Option<PathBuf>,
-    /// Tokens of each prompt of a set that are used
-    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) prompt_tokens: u32,
-    /// How finely: auto opens every layer of a small model, and the most important ones of a large one
-    #[arg(long, value_enum, default_value_t = By::Auto)]
-    pub(crate) by: By,
-    /// Layers to open with --by auto on a model of many layers
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub(crate) top: usize,
-    /// Switch in the reverse order too, and show how much the shares depend on it
-    #[arg(long)]
-    pub(crate) interactions: bool,
-    /// Switch in N random orders and their reverses, too: their mean estimates the Shapley value
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) shapley: u16,
-    /// Chance of calling a faithful value unexplained, in the whole run
-    #[arg(long, value_name = "P", default_value_t = 1e-3, value_parser = probability)]
-    pub(crate) alpha: f64,
-    /// Seed of the bootstrap and of the random orders
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// Leave the hashes of the files out of the record
-    #[arg(long)]
-    pub(crate) no_hash: bool,
-}
-
-/// How finely to attribute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum By {
-    /// Sites of a small model; layers of a large one, the most important opened
-    Auto,
-    /// One group for each layer
-    Layers,
-    /// One group for each site
-    Sites,
-}
-
 /// What has a line in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SitesArg {
@@ -317,7 +287,7 @@ pub(crate) enum SitesArg {
 }
 
 /// A number between 0 and 1, both excluded.
-fn probability(text: &str) -> Result<f64, String> {
+pub(crate) fn probability(text: &str) -> Result<f64, String> {
     let p: f64 = text.parse().map_err(|_| "write a number between 0 and 1".to_owned())?;
     if p > 0.0 && p < 1.0 { Ok(p) } else { Err("it must be above 0 and below 1".to_owned()) }
 }
@@ -397,6 +367,8 @@ pub(crate) enum Listed {
     Archs,
     /// Points of a layer
     Points,
+    /// Policies: which path makes which value
+    Policies,
     /// Files of other programs that `compare` reads
     Imports,
     /// Vocabularies of the names in them

@@ -8,6 +8,7 @@ use twinpath_engine::chat::{ChatOptions, ChatTemplate, Message};
 use twinpath_engine::tokenizer::Tokenizer;
 use twinpath_engine::{Model, load};
 use twinpath_formats::Verify;
+use twinpath_lab::policies::{self, Builtin, POLICIES};
 use twinpath_lab::trace::names::user::UserMap;
 use twinpath_lab::trace::{Selection, Trace};
 use twinpath_lab::{Arithmetic, ModelSpec, Party, party::Source};
@@ -127,6 +128,16 @@ impl Opened {
         Ok(Opened::Model { label: spec.label(), model, arithmetic: Arithmetic::new(spec.path, isa(global)?) })
     }
 
+    /// The same model along another arithmetic; recordings have none.
+    pub(crate) fn rerouted(self, policy: &str, global: &Global) -> Result<Opened> {
+        let Opened::Model { label, model, .. } = self else {
+            bail!("a recording runs along no other path: --policy needs models");
+        };
+        let (name, arithmetic) = self::policy(policy, global)?;
+        let model_label = label.rsplit_once('@').map_or(label.as_str(), |(model, _)| model);
+        Ok(Opened::Model { label: format!("{model_label}@{name}"), model, arithmetic })
+    }
+
     /// Opens `MODEL[@PATH]` or a trace.
     pub(crate) fn any(text: &str, global: &Global) -> Result<Opened> {
         if Trace::is_trace(Path::new(text)) {
@@ -145,6 +156,21 @@ impl Opened {
             Opened::Trace { label, trace } => Party { label: label.clone(), source: Source::Trace(trace) },
         }
     }
+}
+
+/// A policy by the letter of its option, its name, or its file; with the name to show.
+pub(crate) fn policy(text: &str, global: &Global) -> Result<(String, Arithmetic)> {
+    let isa = isa(global)?;
+    let named = |b: &&Builtin| b.name == text || b.name.strip_prefix("option-") == Some(text);
+    if let Some(builtin) = POLICIES.iter().find(named) {
+        return Ok((builtin.name.to_owned(), Arithmetic::Path(Box::new(builtin.path(isa)))));
+    }
+    let file = Path::new(text);
+    if !file.is_file() {
+        let known: Vec<&str> = POLICIES.iter().map(|b| b.name).collect();
+        bail!("`{text}` is neither a policy ({}) nor a file with one", known.join(", "));
+    }
+    Ok((text.to_owned(), Arithmetic::Path(Box::new(policies::open(file, isa)?))))
 }
 
 /// The tokenizer of a model.

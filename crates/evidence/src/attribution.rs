@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::comparison::SideInfo;
+use crate::massive::Peak;
 use crate::provenance::Provenance;
 
 /// Shares of the output difference, averaged over prompts.
@@ -36,6 +37,10 @@ pub struct Attribution {
     pub suspicious: Vec<Suspicious>,
     /// The other order, if asked for.
     pub interaction: Option<Interaction>,
+    /// Matrices that the sides do not share, those that do most for their size first; empty where they share all.
+    pub tensors: Vec<TensorCause>,
+    /// What massive activations have to do with it; absent where no scale of B is set by one element alone.
+    pub massive: Option<MassiveShare>,
     /// Random orders of each prompt, reverses included.
     pub random_orders: usize,
     /// Forward passes spent, both sides of each prompt included.
@@ -44,6 +49,57 @@ pub struct Attribution {
     pub alpha: f64,
     /// Seed of the bootstrap and of the random orders.
     pub seed: u64,
+}
+
+/// What a matrix that is stored otherwise in B contributes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TensorCause {
+    /// GGUF name.
+    pub tensor: String,
+    /// Block format in A.
+    pub from: String,
+    /// In B.
+    pub to: String,
+    /// Weights that it holds.
+    pub weights: u64,
+    /// Bytes that they take in B.
+    pub bytes: u64,
+    /// Share of the output difference.
+    pub share: f64,
+    /// Part of the sum of squared effects.
+    pub energy: f64,
+}
+
+impl TensorCause {
+    /// Part of the sum of squared effects per weight: what more bits there would be worth.
+    pub fn per_weight(&self) -> f64 {
+        self.energy / self.weights.max(1) as f64
+    }
+}
+
+/// Tensors that are said to deserve more bits.
+pub const DESERVING: usize = 5;
+
+/// What blocks of activations whose scale one element sets contribute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MassiveShare {
+    /// Mean over prompts of the share of the output difference that goes when the errors of these blocks do.
+    pub share: f64,
+    /// Blocks whose scale one element sets, of all blocks that B coded.
+    pub blocks: (u64, u64),
+    /// The largest such elements, over all prompts.
+    pub largest: Vec<MassiveAt>,
+}
+
+/// An element that sets the scale of its block alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MassiveAt {
+    /// The site that reads it.
+    pub site: String,
+    /// Prompt, from 0.
+    pub prompt: usize,
+    /// Where it is.
+    pub peak: Peak,
 }
 
 /// A site where a side is convicted.
@@ -94,6 +150,56 @@ pub struct Interaction {
     pub sum: f64,
     /// Largest distance of the reverse chain's end from B, relative to the difference.
     pub closure: f64,
+}
+
+/// Two paths' distances from the oracle, each attributed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    /// From the oracle to A.
+    pub a: Attribution,
+    /// From the oracle to B.
+    pub b: Attribution,
+}
+
+/// One group of sites in both budgets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BudgetLine<'b> {
+    /// The group.
+    pub group: &'b str,
+    /// What A's arithmetic does there.
+    pub a: BudgetSide,
+    /// What B's does.
+    pub b: BudgetSide,
+}
+
+/// What a path's arithmetic does at one group.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct BudgetSide {
+    /// Share of the path's distance from the oracle.
+    pub share: f64,
+    /// The distance that it makes, of the norm of the oracle's logits: the path's distance times the root of its energy.
+    pub size: f64,
+    /// What of the share no arithmetic explains.
+    pub unexplained: f64,
+}
+
+impl Budget {
+    /// The groups where either path does something, in execution order.
+    pub fn lines(&self) -> Vec<BudgetLine<'_>> {
+        let side = |of: &Attribution, group: &str| {
+            let found = of.groups.iter().find(|g| g.group == group);
+            found.map_or_else(BudgetSide::default, |g| BudgetSide {
+                share: g.share.mean,
+                size: of.relative_l2 * g.energy.sqrt(),
+                unexplained: g.unexplained,
+            })
+        };
+        let all = self.a.groups.iter().map(|g| g.group.as_str());
+        let more =
+            self.b.groups.iter().map(|g| g.group.as_str()).filter(|g| !self.a.groups.iter().any(|a| a.group == **g));
+        let lines = all.chain(more).map(|group| BudgetLine { group, a: side(&self.a, group), b: side(&self.b, group) });
+        lines.filter(|l| l.a.size > 0.0 || l.b.size > 0.0 || l.a.unexplained != 0.0 || l.b.unexplained != 0.0).collect()
+    }
 }
 
 /// Prompts below which no interval is given: percentile bootstrap then covers well below its nominal 95 %.

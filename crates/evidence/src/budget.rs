@@ -94,6 +94,7 @@ mod tests {
             statistical: None,
             split: None,
             verdict: None,
+            covers: Vec::new(),
         }
     }
 

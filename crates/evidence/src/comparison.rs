@@ -7,6 +7,7 @@ use crate::drift::Drift;
 use crate::layers::LayerSplit;
 use crate::local::Local;
 use crate::logits::LogitDrift;
+use crate::massive::Peak;
 use crate::null::NullTest;
 use crate::profile::Profile;
 use crate::provenance::Provenance;
@@ -160,6 +161,9 @@ pub struct Comparison {
     pub budget: Option<Budget>,
     /// Norms token by token: of every site for a prompt of few tokens, else of the residual stream.
     pub profiles: Vec<Profile>,
+    /// The largest value of each position of A, at every site that matrices read.
+    #[serde(default)]
+    pub peaks: Vec<Peaks>,
     /// Doubts.
     pub warnings: Vec<Warning>,
     /// Whether arithmetic explains it; absent without replay.
@@ -171,6 +175,15 @@ pub struct Comparison {
     pub null: Option<NullTest>,
     /// What may be concluded.
     pub outcome: Outcome,
+}
+
+/// The largest value of each position at one site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peaks {
+    /// Text form of the site.
+    pub site: String,
+    /// One for each position.
+    pub peaks: Vec<Peak>,
 }
 
 impl Comparison {
@@ -305,6 +318,17 @@ pub enum Warning {
         /// Massive in one side only.
         one_sided: usize,
     },
+    /// Some blocks of activations are coded as one element of them alone demands.
+    SoleScales {
+        /// The site with the largest such element, relative to the median of its row.
+        site: String,
+        /// The element.
+        peak: Peak,
+        /// Such blocks, at all sites that matrices read.
+        sole: usize,
+        /// Blocks there.
+        blocks: usize,
+    },
     /// The prompt is shorter than the sliding window.
     WindowIdle {
         /// Keys that a row may see.
@@ -355,6 +379,16 @@ impl std::fmt::Display for Warning {
                 "massive activations at positions {positions:?}, channels {channels:?}; the largest at {site} {position}:\
                  {channel} ({a:.4} in A, {b:.4} in B), {one_sided} in one side only: numbers pooled over tokens or \
                  channels are theirs; look at single positions"
+            ),
+            Warning::SoleScales { site, peak, sole, blocks } => write!(
+                f,
+                "one element sets the scale of {sole} of {blocks} blocks of 256 that matrices read; the largest at {site} \
+                 {}:{} is {:.4}, {:.0} times the median of its row: where activations are coded with one scale per 256 its \
+                 neighbours are crushed; `explain` says what that does, `--policy c` and `--policy mixed` avoid it",
+                peak.position,
+                peak.channel,
+                peak.value,
+                peak.times_median.unwrap_or(f64::INFINITY)
             ),
             Warning::WindowIdle { window } => write!(
                 f,

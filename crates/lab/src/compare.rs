@@ -229,6 +229,7 @@ fn blank(a: &Party<'_>, b: &Party<'_>, tokens: &[u32], options: CompareOptions) 
         b_oracle_logits: None,
         budget: None,
         profiles: Vec::new(),
+        peaks: Vec::new(),
         warnings,
         judgement: None,
         coverage: None,
@@ -271,10 +272,6 @@ pub fn different_weights(a: &Model, b: &Model) -> Vec<String> {
     if same_file(a.path(), b.path()) {
         return Vec::new();
     }
-    // A tied head is the same matrix under another name.
-    fn stored<'m>(model: &'m Model, name: &str) -> Matrix<'m> {
-        if name == "output.weight" { model.head().weight } else { model.matrix(name) }
-    }
     let mut names: Vec<&str> = a.matrix_names().chain(b.matrix_names()).collect();
     names.sort_unstable();
     names.dedup();
@@ -289,6 +286,11 @@ pub fn different_weights(a: &Model, b: &Model) -> Vec<String> {
         .filter(|((_, a), (_, b))| a.iter().zip(*b).any(|(a, b)| a.to_bits() != b.to_bits()));
     different.extend(vectors.map(|((name, _), _)| name.to_owned()));
     different
+}
+
+/// A matrix by its name; a tied head is the embedding under another name.
+pub(crate) fn stored<'m>(model: &'m Model, name: &str) -> Matrix<'m> {
+    if name == "output.weight" { model.head().weight } else { model.matrix(name) }
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

@@ -50,6 +50,39 @@ pub enum LabError {
         /// The name.
         name: String,
     },
+    /// Sides that differ in two ways at once.
+    #[error(
+        "{a} and {b} hold different weights and run along different paths: name one path for both, to attribute the \
+             weights, or one file, to attribute the arithmetic"
+    )]
+    TwoCauses {
+        /// A's label.
+        a: String,
+        /// B's label.
+        b: String,
+    },
+    /// A checkpoint that cannot be gone on from.
+    #[error("{}: no checkpoint to go on from: {why}; remove it to begin anew", file.display())]
+    BadCheckpoint {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A policy that cannot be used.
+    #[error("{file}: {why}; `twinpath list policies` shows the built-in ones")]
+    BadPolicy {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Nothing to try a fix on.
+    #[error("there are no {kind} prompts: a fix is made on some and tried on others")]
+    NoPrompts {
+        /// `seen` or `held-out`.
+        kind: &'static str,
+    },
     /// No threads can be started.
     #[error("cannot start threads: {why}")]
     Threads {

@@ -1,5 +1,7 @@
 //! Replay: what a side recorded, against what its arithmetic declares for the same inputs.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use twinpath_engine::{Op, Site, Tensor};
 use twinpath_evidence::verdict::{CALIBRATED, Part, SIGMA, lambda};
@@ -53,12 +55,75 @@ pub struct Replayed {
     pub other: Option<Vec<f64>>,
 }
 
+impl Judged {
+    /// Joins what was found of the rows after these.
+    fn followed_by(mut self, next: Judged) -> Judged {
+        self.local.merge(next.local);
+        if let (Some(mine), Some(more)) = (&mut self.replayed, next.replayed) {
+            mine.own.extend(more.own);
+            if let (Some(mine), Some(more)) = (&mut mine.other, more.other) {
+                mine.extend(more);
+            }
+        }
+        self.statistical = match (self.statistical, next.statistical) {
+            (Some(mine), Some(more)) => Some(mine.worse(more)),
+            (mine, more) => mine.or(more),
+        };
+        self
+    }
+}
+
 /// Elements of one value that are worked out in f64, rounding by rounding, the worst first.
 const MOST_EXACT: usize = 4096;
 /// Share of the calibrated tolerance, estimated, from which an element is worked out.
 const SUSPECT: f64 = 0.8;
 
-impl Replay<'_> {
+impl<'p> Replay<'p> {
+    /// As [`judge`](Replay::judge), each position along the path that makes it at `site`.
+    pub fn judge_at(
+        &self,
+        site: Site,
+        op: &Op<'_>,
+        inputs: &[&Tensor<f32>],
+        value: &Tensor<f32>,
+        first_row: usize,
+    ) -> Judged {
+        let runs = self.runs(site, op, inputs);
+        let [x] = inputs else { return self.judge(op, inputs, value, first_row) };
+        match &runs[..] {
+            [] => self.judge(op, inputs, value, first_row),
+            [(_, one)] => one.judge(op, inputs, value, first_row),
+            runs => {
+                let parts = runs.iter().map(|(rows, replay)| {
+                    let (x, value) = (x.rows_of(rows.clone()), value.rows_of(rows.clone()));
+                    replay.judge(op, &[&x], &value, first_row + rows.start)
+                });
+                parts.reduce(Judged::followed_by).unwrap_or_else(|| unreachable!("several runs"))
+            }
+        }
+    }
+
+    /// Rows of a linear op by the paths that make them; empty for other ops, which all paths declare alike.
+    fn runs(&self, site: Site, op: &Op<'_>, inputs: &[&Tensor<f32>]) -> Vec<(Range<usize>, Self)> {
+        let (Op::Linear { .. }, [x]) = (op, inputs) else { return Vec::new() };
+        let mut runs: Vec<(Range<usize>, Self)> = Vec::new();
+        for t in 0..x.rows() {
+            let maker = |path: &'p dyn Path| path.for_row(site, op, x.row(t)).unwrap_or(path);
+            let replay = Replay { own: maker(self.own), other: self.other.map(maker), ..*self };
+            match runs.last_mut() {
+                Some((rows, last)) if last.is_as(&replay) => rows.end = t + 1,
+                _ => runs.push((t..t + 1, replay)),
+            }
+        }
+        runs
+    }
+
+    /// Whether both replay along the same paths.
+    fn is_as(&self, other: &Self) -> bool {
+        let place = |path: &'p dyn Path| std::ptr::from_ref(path).cast::<()>();
+        place(self.own) == place(other.own) && self.other.map(place) == other.other.map(place)
+    }
+
     /// Judges `value`, which `op` made of `inputs`; `first_row` is the position of its first row.
     pub fn judge(&self, op: &Op<'_>, inputs: &[&Tensor<f32>], value: &Tensor<f32>, first_row: usize) -> Judged {
         if let Some(statistical) = self.judge_by_statistics(op, inputs, value, first_row) {

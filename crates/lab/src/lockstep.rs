@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 use twinpath_engine::{Config, Point, Site};
+use twinpath_evidence::massive::Peak;
 use twinpath_evidence::{
-    Budget, Comparison, LocalSum, Outcome, Positions, Profile, Scope, SiteRecord, Statistical, Values as Covered,
-    Verdict, Warning,
+    Budget, Comparison, LocalSum, Outcome, Peaks, Positions, Profile, Scope, SiteRecord, Statistical,
+    Values as Covered, Verdict, Warning,
 };
 use twinpath_paths::simd::Isa;
 
 use crate::side::Recorded;
-use crate::sums::{Group, Position, Sums};
+use crate::sums::{Group, Position, READ, Sums};
 
 /// What is accumulated at one site.
 #[derive(Default)]
@@ -72,11 +73,15 @@ impl<'c> Lockstep<'c> {
                 record.b_oracle_logits = sum.sums.b_oracle_logits.finish();
             }
             profiles.extend(sum.sums.profile.clone().map(|p| (site.point, p)));
+            if READ.contains(&site.point) {
+                record.peaks.push(Peaks { site: site.to_string(), peaks: sum.sums.peaks.clone() });
+            }
             record.sites.push(site_record(site, sum, tokens, oracle, self.config.layers, self.recorded));
         }
         add_gains(&mut record.sites);
         record.budget = Budget::of(&record.sites);
         record.warnings.extend(doubts(&profiles));
+        record.warnings.extend(sole_scales(&record.peaks));
         record.profiles = profiles.into_iter().map(|(_, p)| p).collect();
         let only_in_b = self.only_in_b.iter().filter(|site| !covered.contains(site));
         let unpaired: BTreeSet<String> = only_in_b.map(|s| format!("{s}: recorded in B only")).collect();
@@ -198,6 +203,16 @@ const FEW_TOKENS: usize = 64;
 
 /// Points of the residual stream, whose norms are kept token by token for any prompt.
 const STREAM: [Point; 3] = [Point::Embed, Point::AttnResidual, Point::Output];
+
+/// Blocks whose scale one element sets, if there are any.
+fn sole_scales(found: &[Peaks]) -> Option<Warning> {
+    let all = || found.iter().flat_map(|p| p.peaks.iter().map(move |peak| (p, peak)));
+    let (sole, blocks) = all().fold((0, 0), |(s, b), (_, p)| (s + p.sole_blocks, b + p.blocks));
+    let size = |p: &Peak| p.times_median.unwrap_or(f64::INFINITY);
+    let crushing = all().filter(|(_, p)| p.sole_blocks > 0);
+    let (site, peak) = crushing.max_by(|a, b| size(a.1).total_cmp(&size(b.1)))?;
+    Some(Warning::SoleScales { site: site.site.clone(), peak: *peak, sole, blocks })
+}
 
 /// Joins what was judged of other positions.
 fn join(sum: &mut Option<LocalSum>, more: Option<&LocalSum>) {

@@ -8,6 +8,7 @@ use twinpath_paths::{PATHS, Path};
 
 use crate::error::LabError;
 use crate::judge::{Judged, Replay};
+use crate::policies::POLICIES;
 use crate::spec::PathName;
 
 /// A piece of a forward pass, in execution order.
@@ -207,10 +208,16 @@ impl Sources {
 }
 
 impl Recorder<'_> {
-    fn judge<E: Activation>(&self, op: &Op<'_>, inputs: &[&Tensor<E>], value: &Tensor<E>) -> Option<Judged> {
+    fn judge<E: Activation>(
+        &self,
+        site: Site,
+        op: &Op<'_>,
+        inputs: &[&Tensor<E>],
+        value: &Tensor<E>,
+    ) -> Option<Judged> {
         let replay = self.replay?;
         let inputs: Option<Vec<&Tensor<f32>>> = inputs.iter().map(|x| E::as_f32(x)).collect();
-        Some(replay.judge(op, &inputs?, E::as_f32(value)?, self.first_row))
+        Some(replay.judge_at(site, op, &inputs?, E::as_f32(value)?, self.first_row))
     }
 }
 
@@ -229,7 +236,7 @@ where
         }
         let mask = if site.point == Point::AttnProbs { self.mask } else { None };
         let sources = inputs.iter().enumerate().map(|(i, x)| self.sources.of(site, op, i, x)).collect();
-        let judged = self.judge(op, inputs, value);
+        let judged = self.judge(site, op, inputs, value);
         self.sources.add(site, value);
         let (values, first_row) = (Values::from(value.clone()), self.first_row);
         self.recorded.push(Recorded { site, weights, mask, first_row, values, inputs: sources, judged });
@@ -250,6 +257,7 @@ impl Arithmetic {
         match name {
             PathName::Oracle => Arithmetic::Oracle(Oracle),
             PathName::Path(i) => Arithmetic::Path((PATHS[i].new)(isa)),
+            PathName::Policy(i) => Arithmetic::Path(Box::new(POLICIES[i].path(isa))),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::LabError;
+use crate::policies::POLICIES;
 use twinpath_paths::PATHS;
 
 /// The name of the reference arithmetic, which is no member of `PATHS`.
@@ -15,6 +16,8 @@ pub enum PathName {
     Oracle,
     /// A member of `PATHS`, by its index.
     Path(usize),
+    /// A member of `POLICIES`, by its index.
+    Policy(usize),
 }
 
 impl PathName {
@@ -23,7 +26,8 @@ impl PathName {
         if name == ORACLE {
             return Some(PathName::Oracle);
         }
-        PATHS.iter().position(|p| p.name == name).map(PathName::Path)
+        let policy = || POLICIES.iter().position(|p| p.name == name).map(PathName::Policy);
+        PATHS.iter().position(|p| p.name == name).map(PathName::Path).or_else(policy)
     }
 
     /// The name.
@@ -31,13 +35,18 @@ impl PathName {
         match self {
             PathName::Oracle => ORACLE,
             PathName::Path(i) => PATHS[i].name,
+            PathName::Policy(i) => POLICIES[i].name,
         }
+    }
+
+    /// All names.
+    pub fn names() -> Vec<&'static str> {
+        PATHS.iter().map(|p| p.name).chain([ORACLE]).chain(POLICIES.iter().map(|p| p.name)).collect()
     }
 
     /// All names, for messages.
     pub fn all() -> String {
-        let names = PATHS.iter().map(|p| p.name).chain([ORACLE]);
-        names.collect::<Vec<_>>().join(", ")
+        PathName::names().join(", ")
     }
 }
 

@@ -1,10 +1,15 @@
 //! What is accumulated at one site, position by position: positions are summed side by side and joined in order.
 
 use twinpath_engine::Point;
+use twinpath_evidence::massive::Peak;
 use twinpath_evidence::{DriftSum, LogitSum, Profile, SplitRow, SplitSum, StatsSum};
 use twinpath_paths::simd::Kernel;
 
 use crate::side::{Cells, Recorded};
+
+/// Points that matrices read.
+pub(crate) const READ: [Point; 5] =
+    [Point::AttnNorm, Point::AttnCtx, Point::FfnNorm, Point::FfnSwiglu, Point::FinalNorm];
 
 /// Sums over positions of one site.
 #[derive(Default)]
@@ -16,6 +21,8 @@ pub(crate) struct Sums {
     pub(crate) b_oracle: DriftSum,
     pub(crate) split: SplitSum,
     pub(crate) profile: Option<Profile>,
+    /// The largest value of each position of A, where matrices read it.
+    pub(crate) peaks: Vec<Peak>,
     pub(crate) logits: LogitSum,
     pub(crate) a_oracle_logits: LogitSum,
     pub(crate) b_oracle_logits: LogitSum,
@@ -30,6 +37,7 @@ impl Sums {
         self.a_oracle.merge(later.a_oracle);
         self.b_oracle.merge(later.b_oracle);
         self.split.merge(&later.split);
+        self.peaks.extend(later.peaks);
         self.logits.merge(later.logits);
         self.a_oracle_logits.merge(later.a_oracle_logits);
         self.b_oracle_logits.merge(later.b_oracle_logits);
@@ -68,6 +76,9 @@ impl Kernel for Position<'_> {
         let (mut row_a, mut row_b, mut row_o) = (Vec::new(), Vec::new(), Vec::new());
         cells.read(a, t, &mut row_a);
         sums.a.add(&row_a);
+        if READ.contains(&a.site.point) {
+            sums.peaks.extend(Peak::of(position, &row_a));
+        }
         if let Some(b) = b {
             cells.read(b, t, &mut row_b);
             sums.b.add(&row_b);

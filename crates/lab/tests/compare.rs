@@ -46,7 +46,8 @@ fn the_published_pair_parts_by_what_8_bit_activations_cost() {
     let (standalone, fused) = (along("standalone"), along("fused-q8k"));
     let record = run(&party(&a, &standalone), &party(&b, &fused), &TOKENS);
     assert_eq!(record.outcome, Outcome::Measured);
-    assert_eq!(record.warnings, vec![], "the two files hold the same weights");
+    let doubts = record.warnings.iter().filter(|w| !matches!(w, Warning::SoleScales { .. }));
+    assert_eq!(doubts.count(), 0, "the two files hold the same weights: {:?}", record.warnings);
     assert_eq!(record.sites.len(), 3 + 18 * 6);
     assert!(record.sites.iter().all(|s| s.drift.is_complete()));
     let last = record.sites.last().unwrap();

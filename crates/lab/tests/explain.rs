@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use twinpath_engine::{Model, Numerics, Op, Site, Tensor};
 use twinpath_evidence::Attribution;
 use twinpath_formats::{TensorType, Verify};
-use twinpath_lab::explain::{Detail, ExplainOptions, explain};
-use twinpath_lab::{Arithmetic, PathName};
+use twinpath_lab::explain::{Detail, Ends, ExplainOptions, estimate, explain};
+use twinpath_lab::{Arithmetic, LabError, PathName};
 use twinpath_paths::simd::Isa;
 use twinpath_paths::{Path as ArithmeticPath, Reading};
 
@@ -20,11 +20,12 @@ fn run(model: &str, a: &str, b: &str, prompts: &[Vec<u32>], detail: Detail) -> A
     let along = |name| Arithmetic::new(PathName::find(name).unwrap(), Isa::detect());
     let (arithmetic_a, arithmetic_b) = (along(a), along(b));
     let options = options(detail);
-    explain(&model, (a, &arithmetic_a), (b, &arithmetic_b), prompts, &options, &mut |_, _| {}).unwrap()
+    let ends = Ends { model_a: &model, model_b: &model, a: (a, &arithmetic_a), b: (b, &arithmetic_b) };
+    explain(ends, prompts, &options, &mut |_, _| {}).unwrap()
 }
 
 fn options(detail: Detail) -> ExplainOptions {
-    ExplainOptions { detail, interactions: true, shapley: 1, alpha: 1e-3, seed: 1, hash: false }
+    ExplainOptions { detail, interactions: true, shapley: 1, alpha: 1e-3, seed: 1, hash: false, checkpoint: None }
 }
 
 fn prompts(vocab: u32, n: u32) -> Vec<Vec<u32>> {
@@ -129,7 +130,8 @@ fn planted(names: [&str; 2], at: usize, site: &str, factor: f32, detail: Detail)
     let sides = sides.map(Arithmetic::Path);
     let options = ExplainOptions { interactions: false, shapley: 0, ..options(detail) };
     let prompts = prompts(4096, 2);
-    explain(&model, ("a", &sides[0]), ("b", &sides[1]), &prompts, &options, &mut |_, _| {}).unwrap()
+    let ends = Ends { model_a: &model, model_b: &model, a: ("a", &sides[0]), b: ("b", &sides[1]) };
+    explain(ends, &prompts, &options, &mut |_, _| {}).unwrap()
 }
 
 #[test]
@@ -178,4 +180,98 @@ fn the_unexplained_part_is_found_in_a_closed_layer_and_on_either_side() {
         let group = closed.groups.iter().find(|g| g.unexplained != 0.0).unwrap();
         assert_eq!(group.group, "blk.3");
     }
+}
+
+/// A run of several prompts over a small model.
+fn small(options: &ExplainOptions, progress: &mut dyn FnMut(u64, u64)) -> Result<Attribution, LabError> {
+    let model = Model::open(&repo("testdata/tiny/qwen3/model.gguf"), Verify::All).unwrap();
+    let along = |name| Arithmetic::new(PathName::find(name).unwrap(), Isa::detect());
+    let (a, b) = (along("oracle"), along("standalone"));
+    let ends = Ends { model_a: &model, model_b: &model, a: ("a", &a), b: ("b", &b) };
+    explain(ends, &prompts(64, 3), options, progress)
+}
+
+#[test]
+fn an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.json");
+    let asked = ExplainOptions { checkpoint: Some(file.clone()), ..options(Detail::Top(1)) };
+    // Each state is taken away as soon as it is there, so that the next one is written at once.
+    let mut states = Vec::new();
+    let whole = small(&asked, &mut |_, _| {
+        if let Ok(state) = std::fs::read(&file) {
+            states.push(state);
+            std::fs::remove_file(&file).unwrap();
+        }
+    })
+    .unwrap();
+    assert!(!file.exists() && states.len() > 12, "{} states", states.len());
+    for at in [0, 3, states.len() / 2, states.len() - 1] {
+        std::fs::write(&file, &states[at]).unwrap();
+        let (mut first, mut calls) = (None, 0);
+        let again = small(&asked, &mut |done, _| {
+            first.get_or_insert(done);
+            calls += 1;
+        })
+        .unwrap();
+        assert_eq!(Attribution { passes: whole.passes, ..again }, whole, "from state {at}");
+        assert!(first.unwrap() > 0 && calls > 0 && !file.exists());
+    }
+    std::fs::write(&file, &states[0]).unwrap();
+    let error = small(&ExplainOptions { seed: 2, ..asked.clone() }, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("of another run"), "{error}");
+    std::fs::write(&file, "{").unwrap();
+    let error = small(&asked, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("no checkpoint to go on from"), "{error}");
+}
+
+#[test]
+fn the_layers_that_matter_are_opened_and_the_others_not_taken_again() {
+    let lazy = small(&options(Detail::Top(1)), &mut |_, _| {}).unwrap();
+    let inside =
+        lazy.groups.iter().find_map(|g| g.group.strip_prefix("blk.")?.split_once('.').map(|(l, _)| l.to_owned()));
+    let layer: usize = inside.unwrap().parse().unwrap();
+    let direct = small(&options(Detail::Inside(vec![layer])), &mut |_, _| {}).unwrap();
+    assert_eq!(lazy.groups, direct.groups);
+    let closed = small(&options(Detail::Layers), &mut |_, _| {}).unwrap();
+    let largest =
+        closed.groups.iter().filter(|g| g.group.starts_with("blk.")).max_by(|a, b| a.energy.total_cmp(&b.energy));
+    assert_eq!(largest.unwrap().group, format!("blk.{layer}"));
+}
+
+#[test]
+fn the_cost_is_what_was_announced() {
+    let model = Model::open(&repo("testdata/tiny/qwen3/model.gguf"), Verify::All).unwrap();
+    for detail in [Detail::Layers, Detail::Top(1), Detail::Sites] {
+        let options = options(detail);
+        let announced = estimate(&model, &prompts(64, 3), &options).passes * 3.0;
+        let spent = small(&options, &mut |_, _| {}).unwrap().passes;
+        // Sites that change nothing are not computed, and of the top layers the first would cost most.
+        assert!(spent <= announced && spent > 0.3 * announced, "{:?}: {spent} of {announced}", options.detail);
+    }
+}
+
+/// One channel of each value that a matrix reads is 64 times as large as the others: its neighbours are crushed.
+#[test]
+fn what_massive_activations_do_is_said_and_is_most_of_the_difference() {
+    let model = Model::open(&repo("zoo/massive-q4_k_m.gguf"), Verify::All).unwrap();
+    let along = |name| Arithmetic::new(PathName::find(name).unwrap(), Isa::detect());
+    let (a, b, c) = (along("standalone"), along("fused-q8k"), along("fused-q8x32"));
+    let run = |b| {
+        let ends = Ends { model_a: &model, model_b: &model, a: ("a", &a), b: ("b", b) };
+        let options = ExplainOptions { interactions: false, shapley: 0, ..options(Detail::Layers) };
+        explain(ends, &[prompts(512, 1)[0].repeat(4)], &options, &mut |_, _| {}).unwrap()
+    };
+    let found = run(&b).massive.unwrap();
+    println!("{found:?}");
+    assert!(found.share > 0.5, "{}", found.share);
+    assert!(found.largest.iter().all(|m| m.peak.channel % 256 == 100), "{:?}", found.largest);
+    assert!(found.blocks.0 > 0 && found.blocks.0 <= found.blocks.1);
+    assert_eq!(run(&c).massive, None, "one scale per 32 is another question");
+    let teacher = run_teacher();
+    assert!(teacher.is_none_or(|m| m.share.abs() < 0.5));
+}
+
+fn run_teacher() -> Option<twinpath_evidence::attribution::MassiveShare> {
+    run("zoo/teacher-q4_k_m.gguf", "standalone", "fused-q8k", &prompts(4096, 1), Detail::Layers).massive
 }

@@ -70,6 +70,10 @@ impl Path for Faulty {
     fn reading(&self, weights: TensorType) -> Reading {
         self.path.reading(weights)
     }
+
+    fn for_row(&self, site: Site, op: &Op<'_>, x: &[f32]) -> Option<&dyn Path> {
+        self.path.for_row(site, op, x)
+    }
 }
 
 impl Faulty {

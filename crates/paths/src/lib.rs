@@ -28,7 +28,7 @@ pub use fused_q8k::FusedQ8k;
 pub use fused_q8x32::FusedQ8x32;
 use simd::Isa;
 pub use standalone::Standalone;
-use twinpath_engine::Numerics;
+use twinpath_engine::{Numerics, Op, Site};
 use twinpath_formats::TensorType;
 
 /// A way of doing the arithmetic on f32 activations.
@@ -39,6 +39,11 @@ pub trait Path: Numerics<Elem = f32> + Send {
     fn kernels(&self) -> String;
     /// How it reads the activations that meet weights of this type: with it, [`declared`] knows all that it promises.
     fn reading(&self, weights: TensorType) -> Reading;
+    /// The path that makes a linear op's value at a position whose input is `x`; `None`: this one. A path that leaves
+    /// values to others says here to which, so that each is judged by what its maker declares.
+    fn for_row(&self, _site: Site, _op: &Op<'_>, _x: &[f32]) -> Option<&dyn Path> {
+        None
+    }
 }
 
 /// One line of [`PATHS`].

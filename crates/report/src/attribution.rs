@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use twinpath_evidence::attribution::{MIN_PROMPTS, NOTABLE_INTERACTION};
+use twinpath_evidence::attribution::{DESERVING, MIN_PROMPTS, NOTABLE_INTERACTION};
 use twinpath_evidence::{Attribution, GroupShare};
 
-use crate::number::{percent, short};
+use crate::number::{count, percent, short};
 use crate::table::{table, text};
 
 /// The shares in execution order, and the summary.
@@ -35,15 +35,55 @@ pub fn attribution(record: &Attribution, out: &mut dyn Write) -> io::Result<()> 
     if still > 0 {
         writeln!(out, "({still} more sites change nothing when switched)")?;
     }
+    tensors(record, out)?;
+    massive(record, out)?;
     summary(record, out)
 }
 
-fn signed(x: f64) -> String {
+/// Which tensors deserve more bits.
+fn tensors(record: &Attribution, out: &mut dyn Write) -> io::Result<()> {
+    if record.tensors.is_empty() {
+        return Ok(());
+    }
+    let mut shown = table(&["tensor", "stored as", "weights", "share", "energy", "energy per weight"], 2);
+    for t in &record.tensors {
+        let [share, energy] = [signed(t.share), format!("{:.2} %", 100.0 * t.energy)];
+        let stored = format!("{} for {}", t.to, t.from);
+        shown.add_row([t.tensor.clone(), stored, count(t.weights), share, energy, short(Some(t.per_weight()))]);
+    }
+    write!(out, "\n{}", text(&shown))?;
+    let deserving: Vec<&str> = record.tensors.iter().take(DESERVING).map(|t| t.tensor.as_str()).collect();
+    writeln!(out, "more bits are worth most in: {}", deserving.join(", "))
+}
+
+/// What massive activations have to do with it.
+fn massive(record: &Attribution, out: &mut dyn Write) -> io::Result<()> {
+    let Some(found) = &record.massive else { return Ok(()) };
+    let (sole, all) = (count(found.blocks.0), count(found.blocks.1));
+    writeln!(out, "\nmassive activations: one element sets the scale of {sole} of {all} blocks that B codes")?;
+    writeln!(out, "  without the errors of these blocks {} of the difference goes", signed(found.share))?;
+    for m in &found.largest {
+        let p = &m.peak;
+        writeln!(
+            out,
+            "  {} prompt {} position {} channel {}: {}, {} times the median of its row",
+            m.site,
+            m.prompt,
+            p.position,
+            p.channel,
+            short(Some(p.value)),
+            short(p.times_median)
+        )?;
+    }
+    Ok(())
+}
+
+pub(crate) fn signed(x: f64) -> String {
     format!("{:+.2} %", 100.0 * x)
 }
 
 /// Exact zero is said as one.
-fn part(x: f64) -> String {
+pub(crate) fn part(x: f64) -> String {
     if x == 0.0 { "0".to_owned() } else { signed(x) }
 }
 

@@ -2,9 +2,11 @@
 
 mod attribution;
 mod bench;
+mod budget;
 mod comparison;
 pub mod contract;
 mod falsification;
+mod fix;
 mod html;
 mod inspection;
 mod list;
@@ -20,8 +22,10 @@ use serde::Serialize;
 
 pub use attribution::attribution;
 pub use bench::bench;
+pub use budget::budget;
 pub use comparison::{View, comparison};
 pub use falsification::falsification;
+pub use fix::fix;
 pub use html::{HtmlError, html};
 pub use inspection::inspection;
 pub use list::{Entry, list};

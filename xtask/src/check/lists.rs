@@ -32,6 +32,12 @@ const LISTS: &[List] = &[
         name: "MEASURES",
         others: &["mod", "kit", "race", "system"],
     },
+    List {
+        folder: "crates/lab/src/policies",
+        file: "crates/lab/src/policies/mod.rs",
+        name: "POLICIES",
+        others: &["mod", "policed"],
+    },
     List { folder: "crates/engine/src/arch", file: "crates/engine/src/arch/mod.rs", name: "ARCHS", others: &["mod"] },
     List {
         folder: "crates/lab/src/trace/export",

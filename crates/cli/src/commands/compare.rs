@@ -24,6 +24,10 @@ pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
     };
     let (a, b) = (given(&args.a, BUNDLED_APR)?, given(&args.b, BUNDLED_GGUF)?);
     let (a, b) = Opened::pair(&a, &b, args.map.as_deref(), global)?;
+    let [a, b] = match &args.policy {
+        Some(policy) => [a.rerouted(policy, global)?, b.rerouted(policy, global)?],
+        None => [a, b],
+    };
     let tokens = tokens(args, &a, &b)?;
     let options = CompareOptions {
         oracle: choice(args.oracle),

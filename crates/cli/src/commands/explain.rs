@@ -1,21 +1,80 @@
 //! `twinpath explain`.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, reason = "doc comments here are help texts")]
+
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use twinpath_engine::Model;
-use twinpath_evidence::Attribution;
+use clap::ValueEnum;
+use twinpath_engine::{Model, Oracle};
+use twinpath_evidence::attribution::Budget;
 use twinpath_lab::Arithmetic;
-use twinpath_lab::compare::different_weights;
-use twinpath_lab::explain::{Detail, ExplainOptions, explain, passes};
+use twinpath_lab::explain::{Detail, Ends, ExplainOptions, estimate, explain};
 
 use super::print;
-use crate::args::{By, Explain, Global};
+use crate::args::{Global, Prompt, probability};
 use crate::input::{self, BUNDLED_APR, BUNDLED_GGUF, BUNDLED_PROMPTS, Opened, bundled};
 use crate::progress::{Bar, note};
 
 /// Models of up to this many layers have every layer opened unasked.
 const FEW_LAYERS: usize = 8;
 
-pub(super) fn run(args: &Explain, global: &Global) -> Result<u8> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A, where the chain begins: MODEL[@PATH] [default: the bundled .apr along standalone]
+    #[arg(requires = "b")]
+    a: Option<String>,
+    /// B, where it ends: MODEL[@PATH] with the same weights, or other weights along the same path [default: the bundled
+    /// .gguf along fused-q8k]
+    b: Option<String>,
+    #[command(flatten)]
+    prompt: Prompt,
+    /// File of prompts to average over, separated by lines of `---` [default: the bundled set, unless one prompt is given]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "file", "tokens"])]
+    prompts: Option<PathBuf>,
+    /// Tokens of each prompt of a set that are used
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
+    prompt_tokens: u32,
+    /// How finely: auto opens every layer of a small model, and the most important ones of a large one
+    #[arg(long, value_enum, default_value_t = By::Auto)]
+    by: By,
+    /// Layers to open with --by auto on a model of many layers
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    top: usize,
+    /// Switch in the reverse order too, and show how much the shares depend on it
+    #[arg(long)]
+    interactions: bool,
+    /// Switch in N random orders and their reverses, too: their mean estimates the Shapley value
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    shapley: u16,
+    /// Chance of calling a faithful value unexplained, in the whole run
+    #[arg(long, value_name = "P", default_value_t = 1e-3, value_parser = probability)]
+    alpha: f64,
+    /// Instead attribute each side's distance from the f64 oracle, and say which side is nearer, site by site
+    #[arg(long, conflicts_with = "checkpoint")]
+    budget: bool,
+    /// Keep what is done in FILE, and go on from it if it is there; removed at the end
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Seed of the bootstrap and of the random orders
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Leave the hashes of the files out of the record
+    #[arg(long)]
+    no_hash: bool,
+}
+
+/// How finely to attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// Sites of a small model; layers of a large one, the most important opened
+    Auto,
+    /// One group for each layer
+    Layers,
+    /// One group for each site
+    Sites,
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
     let given = |given: &Option<String>, name: &str| match given {
         Some(text) => Ok::<String, anyhow::Error>(text.clone()),
         None => Ok(bundled(name)?.display().to_string()),
@@ -32,14 +91,34 @@ pub(super) fn run(args: &Explain, global: &Global) -> Result<u8> {
     if let Some(difference) = model.config().difference(model_b.config()) {
         bail!("the models are not of one shape: {difference}");
     }
-    if let Some(tensor) = different_weights(model, model_b).first() {
-        bail!(
-            "the models hold different weights ({tensor}): explain attributes arithmetic, so both sides need the same"
-        );
-    }
     let prompts = prompts(args, model)?;
-    let job = Job { args, global, model, a: (label, arithmetic), b: (label_b, by_b), prompts: &prompts };
-    let record = job.explain()?;
+    let few = model.config().layers <= FEW_LAYERS;
+    let options = ExplainOptions {
+        detail: match args.by {
+            By::Layers => Detail::Layers,
+            By::Sites => Detail::Sites,
+            By::Auto if few => Detail::Sites,
+            By::Auto => Detail::Top(args.top),
+        },
+        interactions: args.interactions,
+        shapley: usize::from(args.shapley),
+        alpha: args.alpha,
+        seed: args.seed,
+        hash: !args.no_hash,
+        checkpoint: args.checkpoint.clone(),
+    };
+    if !global.quiet {
+        let cost = estimate(model, &prompts, &options);
+        let (n, mib) = (prompts.len(), cost.bytes.div_ceil(1 << 20));
+        note(&format!("[{n} prompts, at most {:.1} forward passes each and {mib} MiB beside the model]", cost.passes));
+    }
+    if args.budget {
+        return budget([(label, model, arithmetic), (label_b, model_b, by_b)], &prompts, &options, global);
+    }
+    let mut bar = Bar::new("explaining", global.quiet);
+    let ends = Ends { model_a: model, model_b, a: (label, arithmetic), b: (label_b, by_b) };
+    let record = explain(ends, &prompts, &options, &mut |done, total| bar.at(done, total))?;
+    drop(bar);
     print(|out| match global.json {
         true => twinpath_report::json(&record, out),
         false => twinpath_report::attribution(&record, out),
@@ -47,7 +126,31 @@ pub(super) fn run(args: &Explain, global: &Global) -> Result<u8> {
     Ok(u8::from(!record.suspicious.is_empty()))
 }
 
-fn prompts(args: &Explain, model: &Model) -> Result<Vec<Vec<u32>>> {
+/// From the oracle on its own weights to each side.
+fn budget(
+    sides: [(&String, &Model, &Arithmetic); 2],
+    prompts: &[Vec<u32>],
+    options: &ExplainOptions,
+    global: &Global,
+) -> Result<u8> {
+    let oracle = Arithmetic::Oracle(Oracle);
+    let mut bar = Bar::new("explaining", global.quiet);
+    let mut one = |half: u64, (label, model, arithmetic): (&String, &Model, &Arithmetic)| {
+        let name = format!("{}@oracle", model.path().display());
+        let ends = Ends { model_a: model, model_b: model, a: (&name, &oracle), b: (label, arithmetic) };
+        explain(ends, prompts, options, &mut |done, total| bar.at(half * total + done, 2 * total))
+    };
+    let [a, b] = sides;
+    let record = Budget { a: one(0, a)?, b: one(1, b)? };
+    drop(bar);
+    print(|out| match global.json {
+        true => twinpath_report::json(&record, out),
+        false => twinpath_report::budget(&record, out),
+    })?;
+    Ok(u8::from([&record.a, &record.b].iter().any(|r| !r.suspicious.is_empty())))
+}
+
+fn prompts(args: &Args, model: &Model) -> Result<Vec<Vec<u32>>> {
     if let Some(tokens) = &args.prompt.tokens {
         return Ok(vec![tokens.clone()]);
     }
@@ -60,53 +163,4 @@ fn prompts(args: &Explain, model: &Model) -> Result<Vec<Vec<u32>>> {
         None => bundled(BUNDLED_PROMPTS)?,
     };
     input::prompt_set(&file, tokenizer.as_ref(), args.prompt_tokens as usize)
-}
-
-/// Everything that a pass needs.
-struct Job<'j> {
-    args: &'j Explain,
-    global: &'j Global,
-    model: &'j Model,
-    a: (&'j String, &'j Arithmetic),
-    b: (&'j String, &'j Arithmetic),
-    prompts: &'j [Vec<u32>],
-}
-
-impl Job<'_> {
-    fn explain(&self) -> Result<Attribution> {
-        let few = self.model.config().layers <= FEW_LAYERS;
-        match self.args.by {
-            By::Sites => self.pass(Detail::Sites),
-            By::Auto if few => self.pass(Detail::Sites),
-            By::Layers => self.pass(Detail::Layers),
-            By::Auto => {
-                let layers = self.pass(Detail::Layers)?;
-                let mut order: Vec<(usize, f64)> = (layers.groups.iter())
-                    .filter_map(|g| Some((g.group.strip_prefix("blk.")?.parse().ok()?, g.energy)))
-                    .collect();
-                order.sort_by(|a, b| b.1.total_cmp(&a.1));
-                let top: Vec<usize> = order.iter().take(self.args.top).map(|(layer, _)| *layer).collect();
-                if top.is_empty() { Ok(layers) } else { self.pass(Detail::Inside(top)) }
-            }
-        }
-    }
-
-    fn pass(&self, detail: Detail) -> Result<Attribution> {
-        let options = ExplainOptions {
-            detail,
-            interactions: self.args.interactions,
-            shapley: usize::from(self.args.shapley),
-            alpha: self.args.alpha,
-            seed: self.args.seed,
-            hash: !self.args.no_hash,
-        };
-        if !self.global.quiet {
-            let each = passes(self.model, &options);
-            note(&format!("[{} prompts, at most {each:.0} forward passes each]", self.prompts.len()));
-        }
-        let mut bar = Bar::new("explaining", self.global.quiet);
-        let progress = &mut |done, total| bar.at(done, total);
-        let (a, b) = ((self.a.0.as_str(), self.a.1), (self.b.0.as_str(), self.b.1));
-        Ok(explain(self.model, a, b, self.prompts, &options, progress)?)
-    }
 }

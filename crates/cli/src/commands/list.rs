@@ -3,8 +3,10 @@
 use anyhow::Result;
 use twinpath_engine::arch::ARCHS;
 use twinpath_engine::site::POINTS;
+use twinpath_evidence::{Policy, policy::Rule};
 use twinpath_formats::quant::FORMATS;
 use twinpath_lab::experiments::EXPERIMENTS;
+use twinpath_lab::policies::{Builtin, POLICIES};
 use twinpath_lab::trace::import::IMPORTS;
 use twinpath_lab::trace::names::NAMES;
 use twinpath_paths::PATHS;
@@ -44,10 +46,34 @@ pub(super) fn run(args: &List, global: &Global) -> Result<u8> {
         Listed::Imports => IMPORTS.iter().map(|i| entry(i.name(), i.describe().to_owned())).collect(),
         Listed::Names => NAMES.iter().map(|n| entry(n.name(), n.describe().to_owned())).collect(),
         Listed::Archs => ARCHS.iter().map(|a| entry(a.name(), a.describe().to_owned())).collect(),
+        Listed::Policies => {
+            let rules = |p: &Policy| p.rules.iter().map(rule).collect::<Vec<_>>().join("; ");
+            let described = |b: &Builtin| entry(b.name, format!("{}\n{}", b.policy().why, rules(&b.policy())));
+            POLICIES.iter().map(described).collect()
+        }
         Listed::Points => POINTS.iter().map(|p| entry(p.name(), p.describe().trim().to_owned())).collect(),
     };
     print(|out| match global.json {
         true => twinpath_report::json(&entries, out),
         false => twinpath_report::list(&entries, out),
     })
+}
+
+/// A rule as a person reads it.
+fn rule(rule: &Rule) -> String {
+    let layers = rule.layers.iter().map(usize::to_string).collect::<Vec<_>>();
+    let lists = [("op", &rule.ops), ("point", &rule.points), ("layer", &layers), ("weights", &rule.weights)];
+    let mut when: Vec<String> = lists
+        .iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{what} {}", names.join(" or ")))
+        .collect();
+    if rule.massive {
+        when.push("one element sets the scale of a block".to_owned());
+    }
+    if when.is_empty() {
+        format!("{} for all else", rule.path)
+    } else {
+        format!("{} where {}", rule.path, when.join(", "))
+    }
 }

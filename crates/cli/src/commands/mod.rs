@@ -6,8 +6,9 @@ mod bench_candle;
 mod compare;
 pub(crate) mod contract;
 mod convert;
-mod explain;
+pub(crate) mod explain;
 mod falsify;
+pub(crate) mod fix;
 mod inspect;
 mod list;
 mod run;
@@ -33,6 +34,7 @@ pub(crate) fn dispatch(args: &Args) -> Result<u8> {
         Command::Trace(command) => trace::run(command, &args.global),
         Command::Compare(command) => compare::run(command, &args.global),
         Command::Explain(command) => explain::run(command, &args.global),
+        Command::Fix(command) => fix::run(command, &args.global),
         Command::Contract(command) => contract::run(command, &args.global),
         Command::Bench(command) => bench::run(command, &args.global),
         Command::Falsify(command) => falsify::run(command, &args.global),

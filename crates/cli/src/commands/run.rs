@@ -16,6 +16,10 @@ use crate::progress::note;
 
 pub(super) fn run(args: &Run, global: &Global) -> Result<u8> {
     let opened = Opened::model(&spec(args)?, global)?;
+    let opened = match &args.policy {
+        Some(policy) => opened.rerouted(policy, global)?,
+        None => opened,
+    };
     let Opened::Model { model, arithmetic, .. } = &opened else { bail!("a trace cannot be run") };
     let tokenizer = input::tokenizer(model);
     // Token ids need no tokenizer, so one that cannot be built is no obstacle to them.

@@ -28,7 +28,7 @@ fn different_weights_and_recordings_are_refused() {
     let models = [text(&tiny("llama-gqa4")), text(&tiny("llama-gqa4/model.gguf"))];
     let ended = twinpath(&["explain", &models[0], &models[1], "--tokens", "1,2"]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert!(ended.err.contains("the models hold different weights (blk.0.attn_k.weight)"), "{}", ended.err);
+    assert!(ended.err.contains("hold different weights and run along different paths"), "{}", ended.err);
     let ended = twinpath(&["explain", "--prompts", "no-such-file"]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.err.contains("no-such-file: cannot read the prompts"), "{}", ended.err);
@@ -49,4 +49,32 @@ fn the_page_holds_the_record_and_asks_for_nothing() {
     let addresses: Vec<&str> = page.match_indices("://").map(|(i, _)| &page[i..i + 13]).collect();
     assert_eq!(addresses, ["://www.w3.org"], "{addresses:?}");
     assert!(page.contains("default-src 'none'"));
+}
+
+#[test]
+fn the_budget_attributes_each_sides_distance_from_the_oracle() {
+    let out = ok(&["explain", "--budget", "--tokens", "5,6,7,8", "--by", "layers", "-q"]);
+    assert!(out.contains("distance from the oracle at the logits"), "{out}");
+    assert!(out.contains("A is ") && out.contains(" times nearer"), "{out}");
+    let record = json(&["explain", "--budget", "--tokens", "5,6,7,8", "--by", "layers", "--json", "-q"]);
+    for side in ["a", "b"] {
+        assert!((record[side]["sum"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{side}");
+        assert_eq!(record[side]["unexplained"], 0.0);
+    }
+    assert!(record["a"]["relative_l2"].as_f64().unwrap() < record["b"]["relative_l2"].as_f64().unwrap());
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_refused_and_one_that_is_done_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.json");
+    let args = |seed: &'static str| {
+        ["explain", "--tokens", "5,6", "--by", "layers", "-q", "--seed", seed, "--checkpoint"].map(str::to_owned)
+    };
+    ok(&[&args("1")[..], &[text(&file)]].concat());
+    assert!(!file.exists());
+    std::fs::write(&file, "{}").unwrap();
+    let ended = twinpath(&[&args("1")[..], &[text(&file)]].concat());
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("no checkpoint to go on from"), "{}", ended.err);
 }

@@ -8,6 +8,7 @@ mod common;
 mod contract;
 mod explain;
 mod falsify;
+mod fix;
 mod foreign;
 mod interruptions;
 mod page;

@@ -150,6 +150,8 @@ pub enum Quantity {
     KlMean,
     /// Share of the positions whose most likely token is the same.
     Top1Share,
+    /// Smallest ratio of A's distance from the oracle, `‖A − oracle‖₂`, to B's.
+    OracleRatio,
 }
 
 impl Quantity {
@@ -223,6 +225,9 @@ pub struct Speed {
     pub prompt: String,
     /// Tokens to decode.
     pub tokens: u32,
+    /// Name of another path: then it measures the time a token takes, over the time it takes along that one, in turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<String>,
 }
 
 /// A built-in experiment.

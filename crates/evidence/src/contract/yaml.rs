@@ -197,7 +197,7 @@ fn unreadable(error: &Error) -> Unreadable {
 
 fn check_size(text: &str) -> Result<(), Unreadable> {
     if text.len() as u64 > MAX_BYTES {
-        let why = format!("the file has {} bytes; a contract has at most {MAX_BYTES}: split it", text.len());
+        let why = format!("the file has {} bytes; such a file has at most {MAX_BYTES}: split it", text.len());
         return Err(Unreadable { duplicate_key: false, why, at: Place { line: 1, column: 1 } });
     }
     Ok(())
@@ -215,6 +215,11 @@ pub(crate) fn tree(text: &str) -> Result<(Node, Places), Unreadable> {
 
 /// The contract of a file.
 pub(crate) fn contract(text: &str) -> Result<Contract, Unreadable> {
+    typed(text)
+}
+
+/// A file of any kind.
+pub(crate) fn typed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Unreadable> {
     check_size(text)?;
     serde_saphyr::from_str_with_options(text, options()).map_err(|e| unreadable(&e))
 }

@@ -247,4 +247,8 @@ impl Path for Planted {
     fn reading(&self, weights: TensorType) -> Reading {
         self.inner.reading(weights)
     }
+
+    fn for_row(&self, site: Site, op: &Op<'_>, x: &[f32]) -> Option<&dyn Path> {
+        self.inner.for_row(site, op, x)
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use twinpath_engine::sampling::SamplingParams;
 use twinpath_evidence::contract::claim::{
-    Between, BuiltIn, Claim, Compare, Control, ExperimentRef, Measure, Run, Speed,
+    Between, BuiltIn, Claim, Compare, Control, ExperimentRef, Measure, Quantity, Run, Speed,
 };
 use twinpath_evidence::contract::measured::{
     ControlFound, Evidence, Holds, Measured, SCHEMA, definition, models_of, tokens_of,
@@ -13,7 +13,7 @@ use twinpath_evidence::contract::measured::{
 use twinpath_evidence::contract::{Contract, Document};
 use twinpath_evidence::experiment::{ExperimentRecord, Falsification};
 use twinpath_evidence::{Comparison, FileId, Provenance};
-use twinpath_paths::PATHS;
+use twinpath_paths::Standalone;
 use twinpath_paths::simd::Isa;
 
 use super::faults::Fault;
@@ -22,6 +22,7 @@ use super::sites::Reading;
 use super::{VERSION, experiments, repeat, sites, weights};
 use crate::error::LabError;
 use crate::experiments::{EXPERIMENTS, Experiment, Subject, falsify};
+use crate::fix::decode_ratios;
 use crate::generate::{GenerateOptions, generate};
 use crate::party::Source;
 use crate::{Arithmetic, CompareOptions, OracleChoice, Party, PathName, compare};
@@ -172,8 +173,7 @@ impl<'b> Bench<'b> {
                 Ok(Reading { measured: Measured::value(differing as f64, None), compared, expected: compared })
             }
             Measure::Decode(m) => {
-                let entry = PATHS.iter().position(|p| p.name == twinpath_paths::standalone::NAME).unwrap_or(0);
-                let path = repeat::planted(entry, Isa::detect(), fault);
+                let path = repeat::planted(Box::new(Standalone::new()), Isa::detect(), fault);
                 Ok(weights::decoded(&self.opened(contract, &m.model)?.model, path.as_ref(), &m.formats))
             }
             Measure::Weights(m) => {
@@ -203,7 +203,7 @@ impl<'b> Bench<'b> {
         asked: &Compare,
         fault: Option<&'static Fault>,
     ) -> Result<String, LabError> {
-        let oracle = asked.between != Between::AB;
+        let oracle = asked.between != Between::AB || asked.quantity == Quantity::OracleRatio;
         let tokens = prompt(contract, &asked.prompt)?;
         let (a, b) = (self.opened(contract, &asked.a.model)?, self.opened(contract, &asked.b.model)?);
         let name = fault.map_or("", |f| f.name);
@@ -259,8 +259,16 @@ impl<'b> Bench<'b> {
     fn speed(&self, contract: &Contract, m: &Speed, fault: Option<&'static Fault>) -> Result<Reading, LabError> {
         let model = &self.opened(contract, &m.model)?.model;
         let options = GenerateOptions { tokens: m.tokens as usize, sampling: SamplingParams::default() };
-        let arithmetic = arithmetic(&m.path, fault)?;
-        let made = generate(model, &arithmetic, prompt(contract, &m.prompt)?, &options, &|_| false, &mut |_| true)?;
+        let along = arithmetic(&m.path, fault)?;
+        if let Some(other) = &m.against {
+            let other = arithmetic(other, None)?;
+            let prompt = prompt(contract, &m.prompt)?;
+            let rates = decode_ratios(&[(model, &other), (model, &along)], prompt, m.tokens as usize)?;
+            let time = rates[1].map_or(f64::NAN, |rate| 1.0 / rate);
+            let tokens = u64::from(m.tokens);
+            return Ok(Reading { measured: Measured::value(time, None), compared: tokens, expected: tokens });
+        }
+        let made = generate(model, &along, prompt(contract, &m.prompt)?, &options, &|_| false, &mut |_| true)?;
         let rate = made.tokens.len() as f64 / made.decode.as_secs_f64().max(1e-9);
         let (compared, expected) = (made.tokens.len() as u64, u64::from(m.tokens));
         Ok(Reading { measured: Measured::value(rate, None), compared, expected })
@@ -306,9 +314,9 @@ fn path(name: &str) -> Result<PathName, LabError> {
 }
 
 fn arithmetic(name: &str, fault: Option<&'static Fault>) -> Result<Arithmetic, LabError> {
-    Ok(match path(name)? {
-        PathName::Path(i) => Arithmetic::Path(repeat::planted(i, Isa::detect(), fault)),
-        PathName::Oracle => Arithmetic::new(PathName::Oracle, Isa::detect()),
+    Ok(match Arithmetic::new(path(name)?, Isa::detect()) {
+        Arithmetic::Path(path) => Arithmetic::Path(repeat::planted(path, Isa::detect(), fault)),
+        oracle => oracle,
     })
 }
 
@@ -317,7 +325,7 @@ fn kernels(claim: &Claim) -> Vec<String> {
     let names: Vec<&str> = match &claim.measure {
         Measure::Compare(m) => vec![&m.a.path, &m.b.path],
         Measure::Repeat(m) => vec![&m.path],
-        Measure::Speed(m) => vec![&m.path],
+        Measure::Speed(m) => [Some(&m.path), m.against.as_ref()].into_iter().flatten().map(String::as_str).collect(),
         Measure::Decode(_) => vec![twinpath_paths::standalone::NAME],
         _ => vec![],
     };

@@ -12,9 +12,9 @@ mod weights;
 use twinpath_engine::site::POINTS;
 use twinpath_evidence::contract::Known;
 use twinpath_formats::quant::FORMATS;
-use twinpath_paths::PATHS;
 
 use crate::experiments::EXPERIMENTS;
+use crate::spec::PathName;
 
 pub use faults::{FAULTS, Fault};
 pub use folder::{Folder, evidence_file, read_contract};
@@ -29,7 +29,7 @@ pub fn known() -> Known {
     Known {
         experiments: experiments.clone(),
         published: experiments,
-        paths: PATHS.iter().map(|p| p.name.to_owned()).chain([crate::spec::ORACLE.to_owned()]).collect(),
+        paths: PathName::names().into_iter().map(str::to_owned).collect(),
         faults: FAULTS.iter().map(|f| f.name.to_owned()).collect(),
         formats: FORMATS.iter().map(|f| f.name().to_owned()).collect(),
         points: POINTS.iter().map(|p| p.name().to_owned()).collect(),

@@ -1,12 +1,13 @@
 //! One path again and again, under conditions that must not matter.
 
-use twinpath_engine::{Elem, Model, NoProbe, Numerics, Op, Oracle, Probe, Rows, Session, Site, Tensor};
+use twinpath_engine::{Elem, Model, NoProbe, Numerics, Op, Probe, Rows, Session, Site, Tensor};
 use twinpath_evidence::contract::claim::Condition;
+use twinpath_paths::Path;
 use twinpath_paths::simd::Isa;
-use twinpath_paths::{PATHS, Path};
 
 use super::faults::Fault;
 use crate::error::LabError;
+use crate::side::Arithmetic;
 use crate::spec::PathName;
 
 /// One way of running a prompt.
@@ -82,15 +83,14 @@ fn run(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(way.threads).build();
     let pool = pool.map_err(|e| LabError::Threads { why: e.to_string() })?;
     let meddles = fault.is_some_and(Fault::meddles);
-    pool.install(|| match path {
-        PathName::Oracle => logits(model, &Oracle, tokens, way, meddles),
-        PathName::Path(i) => logits(model, planted(i, way.isa, fault).as_ref(), tokens, way, meddles),
+    pool.install(|| match Arithmetic::new(path, way.isa) {
+        Arithmetic::Oracle(oracle) => logits(model, &oracle, tokens, way, meddles),
+        Arithmetic::Path(path) => logits(model, planted(path, way.isa, fault).as_ref(), tokens, way, meddles),
     })
 }
 
 /// A path, with a fault in it if there is one.
-pub(super) fn planted(entry: usize, isa: Isa, fault: Option<&'static Fault>) -> Box<dyn Path> {
-    let path = (PATHS[entry].new)(isa);
+pub(super) fn planted(path: Box<dyn Path>, isa: Isa, fault: Option<&'static Fault>) -> Box<dyn Path> {
     match fault {
         Some(fault) => fault.plant(path, isa),
         None => path,

@@ -20,7 +20,9 @@ pub(super) fn read(record: &Comparison, asked: &Compare) -> Reading {
     if let Some(name) = asked.sites.iter().find(|n| !record.sites.iter().any(|s| s.site == **n || s.point == **n)) {
         return Reading { measured: nothing(&format!("this model has no site `{name}`")), compared: 0, expected: 1 };
     }
-    let drifts: Vec<Option<&Drift>> = sites.iter().map(|s| between(s, asked.between)).collect();
+    // The ratio of distances is of what both were compared with.
+    let pair = if asked.quantity == Quantity::OracleRatio { Between::BOracle } else { asked.between };
+    let drifts: Vec<Option<&Drift>> = sites.iter().map(|s| between(s, pair)).collect();
     let compared = drifts.iter().flatten().map(|d| d.compared).sum();
     let expected = drifts.iter().flatten().map(|d| d.expected).sum();
     let measured = if drifts.iter().any(Option::is_none) {
@@ -56,6 +58,9 @@ fn measure(record: &Comparison, asked: &Compare, sites: &[&SiteRecord]) -> Measu
         Quantity::Cosine => negated(worst(&|s| Some(-drift(s)?.cosine?))),
         Quantity::Peak => worst(&|s| Some(drift(s)?.peak?.abs)),
         Quantity::StdRatio => worst(&|s| Some((s.a.std / s.b.std).max(s.b.std / s.a.std))),
+        Quantity::OracleRatio => {
+            negated(worst(&|s| Some(-s.a_oracle.as_ref()?.relative_l2? / s.b_oracle.as_ref()?.relative_l2?)))
+        }
         Quantity::Differing => {
             let of = |s: &&SiteRecord| drift(s).map_or(0, |d| d.expected - d.equal);
             Measured::value(sites.iter().map(of).sum::<u64>() as f64, None)

@@ -4,30 +4,37 @@
 //! neighbouring outputs sum to B − A by construction. Any other order: A with B's frozen residuals injected, group after
 //! group. Residual streams are kept at layer boundaries, so that only what follows a switched site is computed again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use twinpath_engine::{Model, NoProbe, Numerics, Point, Probe, Session, Site, Tensor};
 use twinpath_evidence::logits::kl_divergence;
 
 use super::groups::{Group, Kind, Price};
-use super::parts::{Fault, Watch};
-use super::switch::{Injected, Prefix, Residuals, Side64};
+use super::parts::{Found, Watch};
+use super::saved::exact;
+use super::switch::{Injected, Prefix, Side64};
 use crate::error::LabError;
 
 type T64 = Tensor<f64>;
 
 /// What one group does to the output.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Step {
     /// `<v' − v, Δ> / ‖Δ‖²`.
+    #[serde(with = "exact")]
     pub(crate) share: f64,
     /// What of the share no arithmetic explains.
+    #[serde(with = "exact")]
     pub(crate) unexplained: f64,
     /// `‖v' − v‖²`.
+    #[serde(with = "exact")]
     pub(crate) energy: f64,
     /// Change of the mean KL(A ‖ ·), in nats.
+    #[serde(with = "exact")]
     pub(crate) kl: f64,
     /// Change of the answer's margin.
+    #[serde(with = "exact")]
     pub(crate) margin: f64,
 }
 
@@ -47,9 +54,9 @@ impl Meter<'_> {
 }
 
 /// The residual stream after the embedding and after each layer, and the logits of every position.
-struct Run {
+pub(crate) struct Run {
     streams: Vec<T64>,
-    logits: T64,
+    pub(crate) logits: T64,
 }
 
 /// One prompt, both sides.
@@ -60,8 +67,7 @@ pub(crate) struct Chain<'c, 'p> {
     tokens: &'c [u32],
     from_a: Run,
     from_b: Run,
-    pub(crate) faults: BTreeMap<Site, Fault>,
-    residuals: Option<Residuals>,
+    pub(crate) found: Found,
     /// A's best token at the last position.
     answer: usize,
     delta: Vec<f64>,
@@ -86,8 +92,8 @@ impl<'c, 'p> Chain<'c, 'p> {
         let delta: Vec<f64> = from_b.logits.data().iter().zip(from_a.logits.data()).map(|(b, a)| b - a).collect();
         let delta_norm2 = delta.iter().map(|d| d * d).sum();
         let answer = argmax(from_a.logits.row(from_a.logits.rows() - 1));
-        let Watch { a, faults, residuals, .. } = watch;
-        Ok(Chain { model, a, b, tokens, from_a, from_b, faults, residuals, answer, delta, delta_norm2, meter })
+        let Watch { a, found, .. } = watch;
+        Ok(Chain { model, a, b, tokens, from_a, from_b, found, answer, delta, delta_norm2, meter })
     }
 
     /// `‖B − A‖ / ‖A‖` of the logits.
@@ -117,34 +123,62 @@ impl<'c, 'p> Chain<'c, 'p> {
         row[self.answer] - others.fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// Forward telescoping: one step for each group, in order.
-    pub(crate) fn forward(&mut self, groups: &[Group]) -> Vec<Step> {
-        let mut before = self.from_a.logits.clone();
-        // The last mixed residual stream, and the layer that reads it.
-        let mut stream = (0, self.from_a.streams[0].clone());
-        let mut steps = Vec::with_capacity(groups.len());
-        for group in groups {
-            let unexplained = self.unexplained(group);
-            let mixed = match group.kind {
-                Kind::Embed => (0, self.from_b.streams[0].clone()),
-                Kind::Layer(layer) => (layer + 1, self.from_b.streams[layer + 1].clone()),
-                // A site of a new layer starts from B's stream; within a layer, from the last mixed one.
-                Kind::Site(site) => self.after_layer(site),
-                Kind::Head => {
-                    steps.push(Step { unexplained, ..self.step(&before, &self.from_b.logits) });
-                    continue;
-                }
-            };
-            if mixed == stream {
-                steps.push(Step { unexplained, ..Step::default() });
+    /// Forward telescoping: fills in the step of each group that has none, in order; `each` sees the steps as they grow.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub(crate) fn forward(
+        &mut self,
+        groups: &[Group],
+        steps: &mut Vec<Option<Step>>,
+        each: &mut dyn FnMut(&[Option<Step>], u64) -> Result<(), LabError>,
+    ) -> Result<Vec<Step>, LabError> {
+        steps.resize(groups.len(), None);
+        // The stream that the last switched group leaves, with its logits where they were needed.
+        let mut last: Option<((usize, T64), T64)> = None;
+        for (i, group) in groups.iter().enumerate() {
+            if steps[i].is_some() {
+                last = None;
                 continue;
             }
-            stream = mixed;
-            let after = self.suffix(self.a, stream.0, stream.1.clone());
-            steps.push(Step { unexplained, ..self.step(&before, &after) });
-            before = after;
+            let (stream, before) = match (last.take(), i) {
+                (Some(last), _) => last,
+                (None, 0) => ((0, self.from_a.streams[0].clone()), self.from_a.logits.clone()),
+                (None, _) => {
+                    let stream = self.mixed(&groups[i - 1]);
+                    let logits = self.suffix(self.a, stream.0, stream.1.clone());
+                    (stream, logits)
+                }
+            };
+            let unexplained = self.unexplained(group);
+            if group.kind == Kind::Head {
+                steps[i] = Some(Step { unexplained, ..self.step(&before, &self.from_b.logits) });
+                continue;
+            }
+            let mixed = self.mixed(group);
+            let (step, after) = if mixed == stream {
+                (Step::default(), before)
+            } else {
+                let after = self.suffix(self.a, mixed.0, mixed.1.clone());
+                (self.step(&before, &after), after)
+            };
+            steps[i] = Some(Step { unexplained, ..step });
+            each(steps, self.meter.spent)?;
+            last = Some((mixed, after));
         }
-        steps
+        Ok(steps.iter().map(|s| s.unwrap_or_default()).collect())
+    }
+
+    /// The layer that reads the stream left when B has evaluated all groups up to this one, and that stream.
+    fn mixed(&mut self, group: &Group) -> (usize, T64) {
+        let layers = self.model.config().layers;
+        let stream = |layer: usize| (layer, self.from_b.streams[layer].clone());
+        match group.kind {
+            Kind::Embed => stream(0),
+            Kind::Layer(layer) => stream(layer + 1),
+            Kind::Site(site) => self.after_layer(site),
+            Kind::Head => stream(layers),
+        }
     }
 
     /// The layer after that of `site`, and the stream that it reads if B evaluates all up to `site`.
@@ -159,10 +193,10 @@ impl<'c, 'p> Chain<'c, 'p> {
     /// The share of a group that no arithmetic explains: of each site where a side is convicted, what its switch does with
     /// and without the unexplained part.
     fn unexplained(&mut self, group: &Group) -> f64 {
-        let sites: Vec<Site> = self.faults.keys().copied().filter(|s| group.holds(*s)).collect();
+        let sites: Vec<Site> = self.found.faults.keys().copied().filter(|s| group.holds(*s)).collect();
         let mut sum = 0.0;
         for site in sites {
-            let part = self.faults[&site].part.clone();
+            let part = self.found.faults[&site].part.clone();
             let [without, with] = [Some(&part), None].map(|less| {
                 let mixed = Prefix { a: self.a, b: self.b, last: site, less };
                 self.from_site(&mixed, site)
@@ -188,7 +222,7 @@ impl<'c, 'p> Chain<'c, 'p> {
     /// Switches groups in the given order by injecting frozen residuals; steps in the order of `groups`, and how far the
     /// end is from B, `‖v − B‖ / ‖Δ‖`.
     pub(crate) fn frozen(&mut self, groups: &[Group], order: &[usize]) -> (Vec<Step>, f64) {
-        let residuals = self.residuals.take().unwrap_or_default();
+        let residuals = std::mem::take(&mut self.found.residuals);
         let mut at = BTreeSet::new();
         let mut streams = self.from_a.streams.clone();
         let mut before = self.from_a.logits.clone();
@@ -204,9 +238,28 @@ impl<'c, 'p> Chain<'c, 'p> {
             steps[*group] = self.step(&before, &after);
             before = after;
         }
-        self.residuals = Some(residuals);
+        self.found.residuals = residuals;
         let miss: f64 = before.data().iter().zip(self.from_b.logits.data()).map(|(v, b)| (v - b) * (v - b)).sum();
         (steps, if self.delta_norm2 > 0.0 { (miss / self.delta_norm2).sqrt() } else { 0.0 })
+    }
+
+    /// The share that goes when the coding of blocks whose scale one element sets makes no error: all residuals are
+    /// injected but for what those errors add to them.
+    pub(crate) fn crushed(&mut self) -> f64 {
+        if self.found.crushed.parts.is_empty() {
+            return 0.0;
+        }
+        let mut residuals = self.found.residuals.clone();
+        for (site, part) in &self.found.crushed.parts {
+            if let Some(residual) = residuals.get_mut(site) {
+                residual.data_mut().iter_mut().zip(part.data()).for_each(|(r, part)| *r -= part);
+            }
+        }
+        let at: BTreeSet<Site> = residuals.keys().copied().collect();
+        let without = Injected { a: self.a, residuals: &residuals, at: &at };
+        let embedded = embed(self.model, &without, self.tokens);
+        let without = self.suffix(&without, 0, embedded);
+        self.step(&without, &self.from_b.logits).share
     }
 
     /// Computes again what follows `group`; `streams` become those of the new mixture.
@@ -256,7 +309,12 @@ fn embed<N: Numerics<Elem = f64> + ?Sized>(model: &Model, numerics: &N, tokens: 
     made.unwrap_or_else(|e| unreachable!("the tokens were checked: {e}"))
 }
 
-fn run(model: &Model, side: Side64<'_>, tokens: &[u32], probe: &mut dyn Probe<f64>) -> Result<Run, LabError> {
+pub(crate) fn run(
+    model: &Model,
+    side: Side64<'_>,
+    tokens: &[u32],
+    probe: &mut dyn Probe<f64>,
+) -> Result<Run, LabError> {
     let mut session = Session::new(model, side);
     let mut streams = vec![session.embed(tokens, probe)?];
     for layer in 0..model.config().layers {

@@ -9,11 +9,13 @@
 
 use std::collections::BTreeMap;
 
-use twinpath_engine::{Op, Probe, Site, Tensor};
+use twinpath_engine::{Model, Op, Probe, Site, Tensor};
 use twinpath_evidence::Verdict;
-use twinpath_paths::Path;
+use twinpath_paths::{Path, Reading};
 
+use super::crushed::Crushed;
 use super::switch::{Residuals, Side64, cast};
+use super::weights::swapped;
 use crate::judge::Replay;
 
 /// The error of convicted sides at one site.
@@ -33,9 +35,18 @@ pub(crate) struct Watch<'s> {
     pub(crate) alpha: f64,
     /// Sites of the whole run, over both sides and all prompts.
     pub(crate) sites: usize,
+    /// B's weights, where they are others.
+    pub(crate) weights: Option<&'s Model>,
+    pub(crate) found: Found,
+}
+
+/// What was found of one run of B.
+#[derive(Default)]
+pub(crate) struct Found {
     pub(crate) faults: BTreeMap<Site, Fault>,
-    /// Kept where a frozen order needs them.
-    pub(crate) residuals: Option<Residuals>,
+    /// What B's arithmetic adds to A's at each site, on B's own inputs.
+    pub(crate) residuals: Residuals,
+    pub(crate) crushed: Crushed,
 }
 
 impl Probe<f64> for Watch<'_> {
@@ -47,7 +58,11 @@ impl Probe<f64> for Watch<'_> {
         let narrow: Vec<Tensor<f32>> = inputs.iter().map(|x| cast(x)).collect();
         let narrow: Vec<&Tensor<f32>> = narrow.iter().collect();
         let errors = [&by_a, &*value].map(cast::<f64, f32>);
-        let [a, b] = [0, 1].map(|side| self.error(side, op, &narrow, &errors[side]));
+        let theirs = self.weights.map_or(*op, |model| swapped(model, site, op));
+        let [a, b] = [op, &theirs].map(|op| (site, op));
+        let a = self.error(0, a, &narrow, &errors[0]);
+        let b = self.error(1, b, &narrow, &errors[1]);
+        self.crush(site, &theirs, &narrow);
         let mut residual = value.clone();
         residual.data_mut().iter_mut().zip(by_a.data()).for_each(|(r, a)| *r -= a);
         if a.is_some() || b.is_some() {
@@ -56,25 +71,48 @@ impl Probe<f64> for Watch<'_> {
                 let errors = error.iter().flatten();
                 part.data_mut().iter_mut().zip(errors).for_each(|(part, e)| *part += sign * e);
             }
-            self.faults.insert(site, Fault { sides: [a.is_some(), b.is_some()], part });
+            self.found.faults.insert(site, Fault { sides: [a.is_some(), b.is_some()], part });
         }
-        if let Some(residuals) = &mut self.residuals {
-            residuals.insert(site, residual);
-        }
+        self.found.residuals.insert(site, residual);
     }
 }
 
 impl Watch<'_> {
+    /// Looks for massive activations where B codes in 8 bits what A reads as it is.
+    fn crush(&mut self, site: Site, op: &Op<'_>, inputs: &[&Tensor<f32>]) {
+        let (Op::Linear { weight, .. }, [x], [a, Some(b)]) = (op, inputs, self.paths) else { return };
+        let reads = |path: &dyn Path, t: usize| {
+            let maker = path.for_row(site, op, x.row(t)).unwrap_or(path);
+            maker.reading(weight.tensor_type())
+        };
+        let plain = |t| a.is_none_or(|a| reads(a, t) == Reading::Plain);
+        let rows: Vec<usize> = (0..x.rows()).filter(|t| plain(*t) && reads(b, *t) == Reading::Q8K).collect();
+        self.found.crushed.add(site, *weight, x, &rows);
+    }
+
     /// The error of one side, if it is convicted.
-    fn error(&self, side: usize, op: &Op<'_>, inputs: &[&Tensor<f32>], value: &Tensor<f32>) -> Option<Vec<f64>> {
+    fn error(
+        &self,
+        side: usize,
+        (site, op): (Site, &Op<'_>),
+        inputs: &[&Tensor<f32>],
+        value: &Tensor<f32>,
+    ) -> Option<Vec<f64>> {
         let own = self.paths[side]?;
-        let mut replay = Replay { own, other: None, alpha: self.alpha, sites: self.sites, positions: value.rows() };
-        let verdict = replay.judge(op, inputs, value, 0).local.finish("", None).verdict;
+        let mut replay = Replay {
+            own,
+            other: None,
+            alpha: self.alpha,
+            sites: self.sites,
+            positions: value.rows(),
+            statistical: false,
+        };
+        let verdict = replay.judge_at(site, op, inputs, value, 0).local.finish("", None).verdict;
         if !matches!(verdict, Verdict::Unexplained { .. }) {
             return None;
         }
         replay.other = Some(own);
-        let [declared, _] = replay.judge(op, inputs, value, 0).replayed?;
+        let declared = replay.judge_at(site, op, inputs, value, 0).replayed?.own;
         Some(value.data().iter().zip(declared).map(|(y, d)| f64::from(*y) - d).collect())
     }
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use twinpath_engine::Site;
 use twinpath_engine::rng::SplitMix64;
-use twinpath_evidence::attribution::{SCHEMA, Suspicious, interval};
+use twinpath_evidence::attribution::{MassiveAt, MassiveShare, SCHEMA, Suspicious, TensorCause, interval};
 use twinpath_evidence::{Attribution, GroupShare, Interaction, Provenance, SideInfo};
 
 use super::chain::{Chain, Step};
+use super::crushed::list;
 use super::groups::Group;
+use super::saved::Finished;
 
 /// Resamples of the bootstrap.
 const RESAMPLES: usize = 2000;
@@ -28,54 +30,44 @@ pub(super) struct About {
     pub(super) passes: f64,
     pub(super) alpha: f64,
     pub(super) seed: u64,
+    pub(super) tensors: Vec<TensorCause>,
 }
 
-/// Steps of every group, prompt after prompt: `[prompt][group]`.
-type Steps = Vec<Vec<Step>>;
+/// Measures the frozen orders and all that is no step.
+pub(super) fn finish(chain: &mut Chain<'_, '_>, forward: Vec<Step>, groups: &[Group], orders: &Orders) -> Finished {
+    let mut closure = 0.0f64;
+    let mut frozen = |order: &Vec<usize>| {
+        let (steps, miss) = chain.frozen(groups, order);
+        closure = closure.max(miss);
+        steps
+    };
+    let reverse = orders.reverse.as_ref().map(&mut frozen);
+    let random = orders.random.iter().map(&mut frozen).collect();
+    let share = chain.crushed();
+    let crushed = &chain.found.crushed;
+    let massive = (crushed.blocks.0 > 0).then(|| MassiveShare {
+        share,
+        blocks: crushed.blocks,
+        largest: crushed.largest.clone(),
+    });
+    let [margin_a, margin_b] = chain.margins();
+    let faults = chain.found.faults.iter().map(|(site, fault)| (site.to_string(), fault.sides)).collect();
+    let (relative_l2, kl) = (chain.relative_l2(), chain.kl());
+    Finished { forward, reverse, random, closure, relative_l2, kl, margin_a, margin_b, faults, massive }
+}
 
 /// What all prompts gave.
-#[derive(Default)]
-pub(super) struct Sums {
-    forward: Steps,
-    reverse: Steps,
-    /// `[prompt][order][group]`.
-    random: Vec<Steps>,
-    closure: f64,
-    relative_l2: Vec<f64>,
-    kl: Vec<f64>,
-    margins: Vec<[f64; 2]>,
-    /// Prompts in which a side is convicted: A, B.
-    faults: BTreeMap<Site, [usize; 2]>,
-}
+pub(super) struct Sums<'f>(pub(super) &'f [Finished]);
 
-impl Sums {
-    pub(super) fn add(&mut self, chain: &mut Chain<'_, '_>, groups: &[Group], orders: &Orders) {
-        self.forward.push(chain.forward(groups));
-        let mut frozen = |order: &Vec<usize>| {
-            let (steps, closure) = chain.frozen(groups, order);
-            self.closure = self.closure.max(closure);
-            steps
-        };
-        self.reverse.extend(orders.reverse.iter().map(&mut frozen));
-        self.random.push(orders.random.iter().map(&mut frozen).collect());
-        self.relative_l2.push(chain.relative_l2());
-        self.kl.push(chain.kl());
-        self.margins.push(chain.margins());
-        for (site, fault) in &chain.faults {
-            let count = self.faults.entry(*site).or_default();
-            count.iter_mut().zip(fault.sides).for_each(|(n, convicted)| *n += usize::from(convicted));
-        }
-    }
-
+impl Sums<'_> {
     /// The record.
     pub(super) fn finish(&self, groups: &[Group], about: About) -> Attribution {
-        let n = self.forward.len();
+        let n = self.0.len();
         let mut rng = SplitMix64::new(about.seed);
         let draws: Vec<Vec<usize>> =
             (0..RESAMPLES).map(|_| (0..n).map(|_| (rng.next_u64() % n as u64) as usize).collect()).collect();
         let shares = |g: usize| self.share(g, &groups[g].name, &draws);
         let groups: Vec<GroupShare> = (0..groups.len()).map(shares).collect();
-        let at = |side: usize| mean(self.margins.iter().map(|m| m[side]));
         Attribution {
             schema: SCHEMA,
             provenance: about.provenance,
@@ -83,15 +75,17 @@ impl Sums {
             b: about.b,
             prompts: n,
             tokens: about.tokens,
-            relative_l2: mean(self.relative_l2.iter().copied()),
-            kl: mean(self.kl.iter().copied()),
-            margin: (at(0), at(1)),
+            relative_l2: mean(self.0.iter().map(|p| p.relative_l2)),
+            kl: mean(self.0.iter().map(|p| p.kl)),
+            margin: (mean(self.0.iter().map(|p| p.margin_a)), mean(self.0.iter().map(|p| p.margin_b))),
             sum: groups.iter().map(|g| g.share.mean).sum(),
             unexplained: groups.iter().map(|g| g.unexplained).sum(),
             suspicious: self.suspicious(),
             groups,
             interaction: self.interaction(),
-            random_orders: self.random.first().map_or(0, Vec::len),
+            tensors: about.tensors,
+            massive: self.massive(),
+            random_orders: self.0.first().map_or(0, |p| p.random.len()),
             passes: about.passes,
             alpha: about.alpha,
             seed: about.seed,
@@ -99,37 +93,61 @@ impl Sums {
     }
 
     fn share(&self, g: usize, name: &str, draws: &[Vec<usize>]) -> GroupShare {
-        let column = |f: fn(&Step) -> f64| self.forward.iter().map(move |prompt| f(&prompt[g]));
-        let energy = |steps: &Vec<Step>| {
-            let all: f64 = steps.iter().map(|s| s.energy).sum();
-            if all > 0.0 { steps[g].energy / all } else { 0.0 }
+        let column = |f: fn(&Step) -> f64| self.0.iter().map(move |prompt| f(&prompt.forward[g]));
+        let energy = |prompt: &Finished| {
+            let all: f64 = prompt.forward.iter().map(|s| s.energy).sum();
+            if all > 0.0 { prompt.forward[g].energy / all } else { 0.0 }
         };
         let shares: Vec<f64> = column(|s| s.share).collect();
-        let of_prompt = |orders: &Steps| mean(orders.iter().map(|steps| steps[g].share));
-        let random = self.random.iter().filter(|orders| !orders.is_empty());
-        let drawn = random.clone().next().is_some();
+        let reverse = self.0.iter().filter_map(|p| p.reverse.as_ref());
+        let drawn = self.0.iter().any(|p| !p.random.is_empty());
+        let of_prompt = |p: &Finished| mean(p.random.iter().map(|steps| steps[g].share));
         GroupShare {
             group: name.to_owned(),
             share: interval(&shares, draws),
             unexplained: mean(column(|s| s.unexplained)),
-            energy: mean(self.forward.iter().map(energy)),
+            energy: mean(self.0.iter().map(energy)),
             kl: mean(column(|s| s.kl)),
             margin: mean(column(|s| s.margin)),
-            reverse: (!self.reverse.is_empty()).then(|| mean(self.reverse.iter().map(|steps| steps[g].share))),
-            shapley: drawn.then(|| mean(random.map(of_prompt))),
+            reverse: reverse.clone().next().map(|_| mean(reverse.map(|steps| steps[g].share))),
+            shapley: drawn.then(|| mean(self.0.iter().map(of_prompt))),
         }
     }
 
     fn interaction(&self) -> Option<Interaction> {
-        let apart =
-            |(f, r): (&Vec<Step>, &Vec<Step>)| -> f64 { f.iter().zip(r).map(|(f, r)| (f.share - r.share).abs()).sum() };
-        let sum = mean(self.forward.iter().zip(&self.reverse).map(apart));
-        (!self.reverse.is_empty()).then_some(Interaction { sum, closure: self.closure })
+        let apart = |p: &Finished| -> Option<f64> {
+            Some(p.forward.iter().zip(p.reverse.as_ref()?).map(|(f, r)| (f.share - r.share).abs()).sum())
+        };
+        let sums: Vec<f64> = self.0.iter().filter_map(apart).collect();
+        let closure = self.0.iter().map(|p| p.closure).fold(0.0, f64::max);
+        (!sums.is_empty()).then(|| Interaction { sum: mean(sums.into_iter()), closure })
     }
 
+    /// Prompts in which a side is convicted, by site in execution order.
     fn suspicious(&self) -> Vec<Suspicious> {
-        let one = |(site, [a, b]): (&Site, &[usize; 2])| Suspicious { site: site.to_string(), a: *a, b: *b };
-        self.faults.iter().map(one).collect()
+        let mut counts: BTreeMap<Site, [usize; 2]> = BTreeMap::new();
+        for (name, sides) in self.0.iter().flat_map(|p| &p.faults) {
+            let site = name.parse().unwrap_or_else(|e| unreachable!("written by us: {e}"));
+            let count = counts.entry(site).or_default();
+            count.iter_mut().zip(sides).for_each(|(n, convicted)| *n += usize::from(*convicted));
+        }
+        counts.iter().map(|(site, [a, b])| Suspicious { site: site.to_string(), a: *a, b: *b }).collect()
+    }
+
+    fn massive(&self) -> Option<MassiveShare> {
+        let found = || self.0.iter().map(|p| p.massive.as_ref());
+        found().flatten().next()?;
+        let mut all = MassiveShare {
+            share: mean(found().map(|m| m.map_or(0.0, |m| m.share))),
+            blocks: (0, 0),
+            largest: Vec::new(),
+        };
+        for (prompt, massive) in found().enumerate().filter_map(|(i, m)| Some((i, m?))) {
+            all.blocks = (all.blocks.0 + massive.blocks.0, all.blocks.1 + massive.blocks.1);
+            all.largest.extend(massive.largest.iter().cloned().map(|m| MassiveAt { prompt, ..m }));
+        }
+        list(&mut all.largest);
+        Some(all)
     }
 }
 

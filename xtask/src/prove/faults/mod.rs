@@ -8,6 +8,7 @@
 mod arithmetic;
 mod declared;
 mod experiments;
+mod explain;
 mod formats;
 mod gates;
 mod recordings;
@@ -67,6 +68,7 @@ const AREAS: &[&[Fault]] = &[
     arithmetic::FAULTS,
     declared::FAULTS,
     experiments::FAULTS,
+    explain::FAULTS,
     recordings::FAULTS,
     verdicts::FAULTS,
 ];

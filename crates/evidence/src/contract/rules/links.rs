@@ -68,7 +68,10 @@ fn used(claim: &Claim) -> Vec<(String, &'static str, &str)> {
             }
         }
         Measure::Repeat(m) => used.push(("measure/repeat/path".to_owned(), "path", &m.path)),
-        Measure::Speed(m) => used.push(("measure/speed/path".to_owned(), "path", &m.path)),
+        Measure::Speed(m) => {
+            used.push(("measure/speed/path".to_owned(), "path", &m.path));
+            used.extend(m.against.iter().map(|path| ("measure/speed/against".to_owned(), "path", path.as_str())));
+        }
         Measure::Decode(m) => {
             for (i, format) in m.formats.iter().enumerate() {
                 used.push((format!("measure/decode/formats/{i}"), "format", format));
