@@ -55,6 +55,8 @@ pub(crate) enum IsaChoice {
     Avx512,
     /// AVX-512 with VNNI
     Avx512vnni,
+    /// The same with AMX
+    Amx,
 }
 
 #[derive(Debug, Subcommand)]

@@ -42,6 +42,7 @@ pub(crate) fn isa(global: &Global) -> Result<Isa> {
         IsaChoice::Avx2 => Level::Avx2,
         IsaChoice::Avx512 => Level::Avx512,
         IsaChoice::Avx512vnni => Level::Avx512Vnni,
+        IsaChoice::Amx => Level::Amx,
     };
     Isa::new(level).with_context(|| format!("this processor has no {}: choose another --isa", level.name()))
 }

@@ -13,8 +13,9 @@ mod tests;
 pub use attention::{mix, scores, softmax};
 pub use elementwise::{add, multiply, silu};
 pub use norm::norm;
-use rayon::prelude::*;
 pub use rope::rope;
+
+use crate::team;
 
 /// Multiply-adds (or work like it) below which handing work to other threads costs more than it saves.
 const MIN_PARALLEL_WORK: usize = 1 << 16;
@@ -27,6 +28,6 @@ pub(crate) fn for_each_chunk(data: &mut [f32], chunk: usize, work: usize, f: imp
     if data.len().div_ceil(chunk).saturating_mul(work) < MIN_PARALLEL_WORK {
         data.chunks_mut(chunk).enumerate().for_each(|(i, chunk)| f(i, chunk));
     } else {
-        data.par_chunks_mut(chunk).enumerate().for_each(|(i, chunk)| f(i, chunk));
+        team::chunks(data, chunk, f);
     }
 }

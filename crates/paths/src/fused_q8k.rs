@@ -43,7 +43,7 @@ impl FusedQ8k {
 /// the path does not code the input (plain float weights).
 pub fn rounding_error(weight: Matrix<'_>, x: &Tensor<f32>) -> Option<Tensor<f32>> {
     let shape = fused::find(weight.tensor_type())?.shape;
-    let codes = Codes::new(shape, Scales::Ggml, x.rows(), x.data());
+    let codes = Codes::new(Isa::detect(), shape, Scales::Ggml, x.rows(), x.data());
     let mut error = x.clone();
     for t in 0..x.rows() {
         for (b, block) in error.row_mut(t).chunks_exact_mut(shape.block).enumerate() {

@@ -65,7 +65,7 @@ pub fn read(isa: Isa, bytes: &[u8]) {
     match isa.level() {
         // SAFETY: an `Isa` of this level exists only where AVX-512 F was detected.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Avx512Vnni => unsafe { x86::read(bytes) },
+        Level::Avx512 | Level::Avx512Vnni | Level::Amx => unsafe { x86::read(bytes) },
         _ => {
             black_box(isa.run(Xor(bytes)));
         }
@@ -99,11 +99,14 @@ pub fn multiply_int8(isa: Isa, macs: u64) -> Option<u64> {
             Level::Portable => return None,
             Level::Avx2 | Level::Avx512 => 32 * x86::CHAINS,
             Level::Avx512Vnni => 64 * x86::CHAINS,
+            Level::Amx => 4 * 16 * 16 * 64,
         };
         let steps = macs.div_ceil(each);
         match isa.level() {
             // SAFETY: an `Isa` of this level exists only where AVX-512 F and VNNI were detected.
             Level::Avx512Vnni => unsafe { x86::dpbusd(steps) },
+            // SAFETY: one of this level only where AMX was, and this process may use it.
+            Level::Amx => unsafe { x86::tiles(steps) },
             // SAFETY: one of this or a higher level only where AVX2 was.
             _ => unsafe { x86::maddubs(steps) },
         }
@@ -123,13 +126,13 @@ pub fn multiply_f32(isa: Isa, macs: u64) -> Option<u64> {
         let each = match isa.level() {
             Level::Portable => return None,
             Level::Avx2 => 8 * x86::CHAINS,
-            Level::Avx512 | Level::Avx512Vnni => 16 * x86::CHAINS,
+            Level::Avx512 | Level::Avx512Vnni | Level::Amx => 16 * x86::CHAINS,
         };
         let steps = macs.div_ceil(each);
         match isa.level() {
             // SAFETY: an `Isa` of this level exists only where AVX2 and FMA were detected.
             Level::Avx2 => unsafe { x86::fma256(steps) },
-            // SAFETY: one of this level only where AVX-512 F was.
+            // SAFETY: one of a higher level only where AVX-512 F was.
             _ => unsafe { x86::fma512(steps) },
         }
         Some(steps * each)
@@ -146,6 +149,8 @@ mod x86 {
     use std::arch::asm;
     use std::arch::x86_64::*;
     use std::hint::black_box;
+
+    use crate::fused::TILES;
 
     /// Independent sums: more than latency times units of any processor at hand, and they fit in 16 registers.
     pub(super) const CHAINS: u64 = 12;
@@ -191,6 +196,28 @@ mod x86 {
         chains!(steps, "vpdpbusd zmm\\i, zmm12, zmm13");
     }
 
+    /// `steps` times four products of a tile with a tile.
+    ///
+    /// # Safety
+    /// AMX, which this process may use.
+    pub(super) unsafe fn tiles(steps: u64) {
+        // SAFETY: the caller's; no tile is used across this statement, and nothing that the compiler makes touches one.
+        unsafe {
+            asm!(
+                "ldtilecfg [{shape}]",
+                ".irp i,0,1,2,3,4,5\ntilezero tmm\\i\n.endr",
+                "2:",
+                ".irp i,0,1,2,3\ntdpbssd tmm\\i, tmm4, tmm5\n.endr",
+                "dec {steps}",
+                "jnz 2b",
+                "tilerelease",
+                shape = in(reg) TILES.0.as_ptr(),
+                steps = inout(reg) steps.max(1) => _,
+                options(readonly, nostack),
+            );
+        }
+    }
+
     #[target_feature(enable = "avx2")]
     pub(super) fn maddubs(steps: u64) {
         chains!(steps, "vpmaddubsw ymm14, ymm12, ymm13\nvpmaddwd ymm14, ymm14, ymm13\nvpaddd ymm\\i, ymm\\i, ymm14");
@@ -224,9 +251,14 @@ mod tests {
     #[test]
     fn at_least_as_many_products_are_done_as_were_asked_for() {
         for isa in Isa::all_available() {
+            // Whole steps, the longest of 65536 products.
             for done in [multiply_int8(isa, 1_000_001), multiply_f32(isa, 1_000_001)] {
                 assert_eq!(done.is_some(), isa.level() != Level::Portable);
-                assert!(done.is_none_or(|n| (1_000_001..1_010_000).contains(&n)), "{} {done:?}", isa.name());
+                assert!(
+                    done.is_none_or(|n| (1_000_001..1_000_001 + (1 << 16)).contains(&n)),
+                    "{} {done:?}",
+                    isa.name()
+                );
             }
             read(isa, &[1; 1000]);
         }

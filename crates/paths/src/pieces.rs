@@ -17,8 +17,8 @@ pub fn decode(isa: Isa, weights: Matrix<'_>, out: &mut [f32]) {
 
 /// Codes activations as `fused-q8k` does for weights of this type, and drops the codes. `false` where such weights meet
 /// plain activations.
-pub fn code(weights: TensorType, x: &Tensor<f32>) -> bool {
+pub fn code(isa: Isa, weights: TensorType, x: &Tensor<f32>) -> bool {
     let Some(entry) = fused::find(weights) else { return false };
-    std::hint::black_box(Codes::new(entry.shape, Scales::Ggml, x.rows(), x.data()));
+    std::hint::black_box(Codes::new(isa, entry.shape, Scales::Ggml, x.rows(), x.data()));
     true
 }

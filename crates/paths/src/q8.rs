@@ -9,7 +9,8 @@
 //!
 //! *Too small.* A block whose reciprocal scale would overflow (largest magnitude below about 3.7e-37) is treated as zero.
 
-use rayon::prelude::*;
+use crate::simd::{Isa, Kernel};
+use crate::team;
 
 /// Values in a Q8_K block.
 pub(crate) const Q8_K_BLOCK: usize = 256;
@@ -31,6 +32,22 @@ fn largest_bits(x: &[f32]) -> u32 {
     x.iter().fold(0, |m, v| m.max(v.to_bits() & 0x7fff_ffff))
 }
 
+/// The first value of which `top` are the magnitude's bits. Which signs occur is seen in any order, hence fast; only where
+/// both do, the first must be looked for.
+#[inline(always)]
+fn extreme(x: &[f32], top: u32) -> f32 {
+    let negative = top | 1 << 31;
+    let signs = x.iter().fold(0, |signs, v| {
+        let v = v.to_bits();
+        signs | u32::from(v == top) | u32::from(v == negative) << 1
+    });
+    match signs {
+        1 => f32::from_bits(top),
+        2 => f32::from_bits(negative),
+        _ => x.iter().copied().find(|v| v.to_bits() & 0x7fff_ffff == top).unwrap_or(0.0),
+    }
+}
+
 /// Codes `x` (256 values) into `q` and returns the scale `d`: `x ≈ d q`.
 ///
 /// With `max` the value of largest magnitude (the first such): `iscale = -127 / max`, `q = min(127, rint(iscale x))`,
@@ -42,8 +59,7 @@ pub(crate) fn quantise_q8_k(x: &[f32], q: &mut [i8]) -> f32 {
         q.fill(0);
         return f32::NAN;
     }
-    let max = x.iter().copied().find(|v| v.to_bits() & 0x7fff_ffff == top).unwrap_or(0.0);
-    let iscale = -127.0 / max;
+    let iscale = -127.0 / extreme(x, top);
     if !iscale.is_finite() {
         q.fill(0);
         return 0.0;
@@ -142,7 +158,7 @@ pub(crate) struct Codes {
 
 impl Codes {
     /// Codes `x`, `[positions, cols]` with `cols` a whole number of blocks.
-    pub(crate) fn new(shape: Shape, scales: Scales, positions: usize, x: &[f32]) -> Codes {
+    pub(crate) fn new(isa: Isa, shape: Shape, scales: Scales, positions: usize, x: &[f32]) -> Codes {
         let cols = x.len().checked_div(positions).unwrap_or(0);
         let blocks = cols / shape.block;
         let mut codes = Codes {
@@ -161,9 +177,13 @@ impl Codes {
         let sums = codes.sums.chunks_mut(positions * shape.sums());
         let parts = q.zip(d).zip(sums).enumerate().map(|(b, ((q, d), sums))| Part { b, q, d, sums });
         if positions * cols < SERIAL_VALUES {
-            parts.for_each(|part| part.code(shape, scales, x, cols));
+            parts.for_each(|part| isa.run(Coding { part, shape, scales, x, cols }));
         } else {
-            parts.collect::<Vec<_>>().into_par_iter().for_each(|part| part.code(shape, scales, x, cols));
+            let mut parts: Vec<Part<'_>> = parts.collect();
+            team::chunks(&mut parts, 1, |_, part| {
+                let Part { b, q, d, sums } = &mut part[0];
+                isa.run(Coding { part: Part { b: *b, q, d, sums }, shape, scales, x, cols });
+            });
         }
         codes
     }
@@ -180,21 +200,68 @@ struct Part<'a> {
     sums: &'a mut [i16],
 }
 
-impl Part<'_> {
-    fn code(self, shape: Shape, scales: Scales, x: &[f32], cols: usize) {
-        let quantise = match scales {
-            Scales::Per32 => quantise_32,
-            Scales::Ggml if shape.block == Q8_K_BLOCK => quantise_q8_k,
-            Scales::Ggml => quantise_q8_0,
-        };
+/// Coding block `b` of every position.
+struct Coding<'a> {
+    part: Part<'a>,
+    shape: Shape,
+    scales: Scales,
+    x: &'a [f32],
+    cols: usize,
+}
+
+/// A rule of coding. A type, because a function given as a value is compiled for the baseline and called.
+trait Rule {
+    fn code(x: &[f32], q: &mut [i8]) -> f32;
+}
+
+struct Q8K;
+struct Q8Zero;
+struct Per32;
+
+impl Rule for Q8K {
+    #[inline(always)]
+    fn code(x: &[f32], q: &mut [i8]) -> f32 {
+        quantise_q8_k(x, q)
+    }
+}
+
+impl Rule for Q8Zero {
+    #[inline(always)]
+    fn code(x: &[f32], q: &mut [i8]) -> f32 {
+        quantise_q8_0(x, q)
+    }
+}
+
+impl Rule for Per32 {
+    #[inline(always)]
+    fn code(x: &[f32], q: &mut [i8]) -> f32 {
+        quantise_32(x, q)
+    }
+}
+
+impl Kernel for Coding<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        match self.scales {
+            Scales::Per32 => self.by::<Per32>(),
+            Scales::Ggml if self.shape.block == Q8_K_BLOCK => self.by::<Q8K>(),
+            Scales::Ggml => self.by::<Q8Zero>(),
+        }
+    }
+}
+
+impl Coding<'_> {
+    #[inline(always)]
+    fn by<R: Rule>(self) {
+        let Coding { part: Part { b, q, d, sums }, shape, scales, x, cols } = self;
         let of = scales.of(shape);
-        let rows = x.chunks_exact(cols).zip(self.q.chunks_exact_mut(shape.block));
-        for ((row, q), (d, sums)) in rows.zip(self.d.chunks_exact_mut(of).zip(self.sums.chunks_exact_mut(shape.sums())))
-        {
-            let x = &row[self.b * shape.block..(self.b + 1) * shape.block];
+        let rows = x.chunks_exact(cols).zip(q.chunks_exact_mut(shape.block));
+        for ((row, q), (d, sums)) in rows.zip(d.chunks_exact_mut(of).zip(sums.chunks_exact_mut(shape.sums()))) {
+            let x = &row[b * shape.block..(b + 1) * shape.block];
             let width = shape.block / of;
             for (d, (x, q)) in d.iter_mut().zip(x.chunks_exact(width).zip(q.chunks_exact_mut(width))) {
-                *d = quantise(x, q);
+                *d = R::code(x, q);
             }
             for (sum, q) in sums.iter_mut().zip(q.chunks_exact(shape.group)) {
                 *sum = q.iter().fold(0, |sum, q| sum.wrapping_add(i16::from(*q)));

@@ -9,7 +9,8 @@ use crate::test_values::{Random, blocks};
 use crate::{PATHS, Path, PathEntry, path};
 
 /// Files of `src` that are no path.
-const SUPPORT: &[&str] = &["lib", "tests", "controls", "test_values", "f32_ops", "limits", "math", "pieces", "q8"];
+const SUPPORT: &[&str] =
+    &["lib", "tests", "controls", "test_values", "f32_ops", "limits", "math", "pieces", "q8", "team"];
 
 #[test]
 fn every_file_of_the_folder_is_in_paths() {

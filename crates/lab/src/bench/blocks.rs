@@ -35,7 +35,7 @@ fn run(subject: &Subject<'_>, log: &mut Log<'_>) -> Result<(), LabError> {
         let mut race = Race::new("blocks", format!("activations to {name}"), "Gval/s");
         let x = kit::activations(1, CODED);
         race.racer("code", pool, move || {
-            pieces::code(weights, &x);
+            pieces::code(isa, weights, &x);
             Ok(CODED as f64 / 1e9)
         });
         log.race(race)?;

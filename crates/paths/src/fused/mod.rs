@@ -19,6 +19,7 @@
 //! | `row` | one row of weights with any number of positions |
 //! | `split` | the same for 256-wide blocks whose activations have a scale per 32 values |
 //! | `tile` | sixteen rows with eight or more positions |
+//! | `x86::wide`, `x86::amx` | whole rows with one position, and sixteen with many, where the instructions are |
 
 mod bytes;
 mod iq4_nl;
@@ -42,14 +43,15 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use rayon::prelude::*;
 use twinpath_engine::Tensor;
 use twinpath_formats::{Matrix, TensorType};
 
 use self::bytes::Bytes;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use self::x86::amx::TILES;
 use crate::q8::{Codes, Q8_K_BLOCK, Scales, Shape};
 use crate::simd::{Isa, Level};
-use crate::standalone;
+use crate::{standalone, team};
 
 /// What a format makes of the two integers, per block of scale `d` and minimum `dm`, with `a` the activations' scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -281,7 +283,7 @@ impl Entry {
         positions: usize,
         x: &[f32],
     ) -> Vec<f32> {
-        let codes = Codes::new(self.shape, scales, positions, x);
+        let codes = Codes::new(isa, self.shape, scales, positions, x);
         let job = Job { weight, bias, codes: &codes, isa };
         let rows = weight.rows();
         let mut out = vec![0.0; positions * rows];
@@ -289,8 +291,7 @@ impl Entry {
         if positions * rows * weight.cols() < SERIAL_MACS || part >= rows {
             (self.run)(&job, &mut out);
         } else if positions == 1 {
-            let parts = out.par_chunks_mut(part).enumerate();
-            parts.for_each(|(i, out)| (self.run)(&job.rows_of(i * part..i * part + out.len()), out));
+            team::chunks(&mut out, part, |i, out| (self.run)(&job.rows_of(i * part..i * part + out.len()), out));
         } else {
             self.gather(&job, part, &mut out);
         }
@@ -300,15 +301,13 @@ impl Entry {
     /// Evaluates parts of `part` rows side by side, then puts each position's parts one after another.
     fn gather(&self, job: &Job<'_>, part: usize, out: &mut [f32]) {
         let (rows, positions) = (job.weight.rows(), job.codes.positions);
-        let starts: Vec<usize> = (0..rows).step_by(part).collect();
-        let evaluate = |&start: &usize| {
-            let end = rows.min(start + part);
-            let mut out = vec![0.0; positions * (end - start)];
-            (self.run)(&job.rows_of(start..end), &mut out);
-            out
-        };
-        let parts: Vec<Vec<f32>> = starts.par_iter().map(evaluate).collect();
-        out.par_chunks_mut(rows).enumerate().for_each(|(t, out)| {
+        let mut parts = vec![Vec::new(); rows.div_ceil(part)];
+        team::chunks(&mut parts, 1, |i, values| {
+            let (start, end) = (i * part, rows.min((i + 1) * part));
+            values[0] = vec![0.0; positions * (end - start)];
+            (self.run)(&job.rows_of(start..end), &mut values[0]);
+        });
+        team::chunks(out, rows, |t, out| {
             for (out, part) in out.chunks_mut(part).zip(&parts) {
                 let n = out.len();
                 out.copy_from_slice(&part[t * n..(t + 1) * n]);

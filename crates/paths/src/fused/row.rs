@@ -7,13 +7,21 @@ use twinpath_formats::TensorType;
 use super::bytes::{Bytes, Eight, Portable, Terms};
 use super::{Block, Form, Job, Packed, join, split};
 #[cfg(target_arch = "x86_64")]
-use super::{tile, x86, x86::wide};
-use crate::q8::{Codes, Q8_0_BLOCK};
+use super::{tile, x86, x86::amx, x86::wide};
+use crate::q8::{Codes, Q8_0_BLOCK, Q8_K_BLOCK};
 
 /// Evaluates `job` into `[positions, rows]`; with `SPLIT`, its activations have a scale per 32 values of a 256-wide block.
 pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     {
+        if let Some(s) = amx::Amx::new(job.isa)
+            && !SPLIT
+            && F::SHAPE.block == Q8_K_BLOCK
+            && job.codes.positions >= amx::MIN_POSITIONS
+        {
+            // SAFETY: `s` proves the features.
+            return unsafe { amx::run::<F>(s, job, out) };
+        }
         if let Some(s) = x86::Vnni::new(job.isa) {
             // SAFETY: `s` proves the features.
             return unsafe {

@@ -76,7 +76,7 @@ fn integers_are_exactly_those_of_the_decoded_weights() {
         for (i, fill) in FILLS.into_iter().chain([Fill::Random; 20]).enumerate() {
             let block = weights(entry.tensor_type, 1, n, fill, &mut random);
             let x = if i % 2 == 0 { activations(n, &mut random) } else { extreme(n) };
-            let codes = Codes::new(entry.shape, Scales::Ggml, 1, &x);
+            let codes = Codes::new(Isa::detect(), entry.shape, Scales::Ggml, 1, &x);
             let naive = |w: Vec<f64>| w.iter().zip(&codes.q).map(|(w, q)| *w as i64 * i64::from(*q)).sum::<i64>();
             let (p, m) = (entry.integers)(&block, &codes.q, &codes.sums);
             let name = entry.tensor_type.name();
@@ -134,7 +134,7 @@ fn all_instruction_sets_give_the_same_bits() {
             for (rows, blocks, positions) in
                 [(1, 1, 1), (5, 4, 1), (16, 3, 8), (17, 5, 9), (33, 9, 2), (15, 2, 21), (6, 19, 1), (9, 8, 1)]
                     .into_iter()
-                    .chain([(2, 1, 7), (3, 1, 1), (1, 5, 3), (2, 3, 1), (7, 1, 1)])
+                    .chain([(2, 1, 7), (3, 1, 1), (1, 5, 3), (2, 3, 1), (7, 1, 1), (17, 2, 33), (16, 1, 65)])
             {
                 let cols = blocks * entry.shape.block;
                 let bytes = weights(entry.tensor_type, rows, cols, fill, &mut random);
@@ -164,7 +164,7 @@ fn the_widest_set_of_this_processor_is_among_those_tested() {
 fn a_batch_gives_the_bits_of_its_rows_alone_and_threads_change_nothing() {
     let mut random = Random::new(4);
     for (entry, scales) in each() {
-        let (rows, cols, positions) = (83, 512, 19);
+        let (rows, cols, positions) = (83, 512, 65);
         let bytes = weights(entry.tensor_type, rows, cols, Fill::Random, &mut random);
         let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
         let x = activations(positions * cols, &mut random);
@@ -174,8 +174,14 @@ fn a_batch_gives_the_bits_of_its_rows_alone_and_threads_change_nothing() {
                 pool.install(|| entry.linear(scales, isa, weight, None, positions, &x))
             };
             let whole = with(1);
-            assert_eq!(bits(&whole), bits(&with(2)));
-            assert_eq!(bits(&whole), bits(&with(3)));
+            for threads in 2..=8 {
+                assert_eq!(bits(&whole), bits(&with(threads)), "{threads} threads");
+            }
+            // Beside each number from which on other kernels are taken, and each number that they take at once.
+            for n in [2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64] {
+                let some = entry.linear(scales, isa, weight, None, n, &x[..n * cols]);
+                assert_eq!(bits(&some), bits(&whole[..n * rows]), "{} {n}", entry.tensor_type.name());
+            }
             for t in 0..positions {
                 let alone = entry.linear(scales, isa, weight, None, 1, &x[t * cols..(t + 1) * cols]);
                 assert_eq!(bits(&alone), bits(&whole[t * rows..(t + 1) * rows]), "{}", entry.tensor_type.name());
@@ -192,7 +198,7 @@ fn integers_of_each_32_are_exactly_those_of_the_decoded_weights() {
         for (i, fill) in FILLS.into_iter().chain([Fill::Random; 20]).enumerate() {
             let block = weights(entry.tensor_type, 1, 256, fill, &mut random);
             let x = if i % 2 == 0 { activations(256, &mut random) } else { extreme(256) };
-            let codes = Codes::new(entry.shape, Scales::Per32, 1, &x);
+            let codes = Codes::new(Isa::detect(), entry.shape, Scales::Per32, 1, &x);
             let naive = |w: Vec<f64>| -> [i64; 8] {
                 std::array::from_fn(|j| (32 * j..32 * j + 32).map(|i| w[i] as i64 * i64::from(codes.q[i])).sum())
             };
@@ -221,7 +227,7 @@ fn outputs_with_a_scale_per_32_have_the_bits_of_their_stated_order() {
             let bytes = weights(entry.tensor_type, 1, cols, fill, &mut random);
             let weight = Matrix::new(entry.tensor_type, 1, cols, &bytes).unwrap();
             let x = activations(cols, &mut random);
-            let codes = Codes::new(entry.shape, Scales::Per32, 1, &x);
+            let codes = Codes::new(Isa::detect(), entry.shape, Scales::Per32, 1, &x);
             let (mut acc, mut accm) = (0.0f32, 0.0f32);
             for (b, block) in bytes.chunks(size).enumerate() {
                 let (d, dm) = (entry.factors)(block);
@@ -277,7 +283,7 @@ fn outputs_are_within_the_bound_of_the_exact_product() {
             let bytes = weights(entry.tensor_type, rows, cols, fill, &mut random);
             let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
             let x = activations(cols, &mut random);
-            let codes = Codes::new(entry.shape, scales, 1, &x);
+            let codes = Codes::new(Isa::detect(), entry.shape, scales, 1, &x);
             let y = entry.linear(scales, Isa::detect(), weight, None, 1, &x);
             let mut w = vec![0.0; cols];
             for row in 0..rows {

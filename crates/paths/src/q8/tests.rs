@@ -103,9 +103,9 @@ fn the_f32_scale_per_32_neither_overflows_nor_turns_nan_and_tiny_values_are_zero
 fn a_massive_value_leaves_the_other_scales_alone() {
     let mut x: Vec<f32> = (0..256).map(|i| (i as f32 * 0.7).sin()).collect();
     let shape = Shape { block: Q8_K_BLOCK, group: 32 };
-    let before = Codes::new(shape, Scales::Per32, 1, &x);
+    let before = Codes::new(Isa::detect(), shape, Scales::Per32, 1, &x);
     x[100] = 1000.0;
-    let after = Codes::new(shape, Scales::Per32, 1, &x);
+    let after = Codes::new(Isa::detect(), shape, Scales::Per32, 1, &x);
     for j in (0..8).filter(|j| *j != 3) {
         assert_eq!(before.d[j], after.d[j]);
         assert_eq!(before.q[32 * j..32 * j + 32], after.q[32 * j..32 * j + 32]);
@@ -181,7 +181,7 @@ fn codes_are_block_major_with_exact_sums() {
     let x: Vec<f32> = (0..positions * 512).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.25).collect();
     let shapes = [(256, 16), (256, 32), (32, 32)].map(|(block, group)| Shape { block, group });
     for (shape, scales) in shapes.into_iter().flat_map(|s| [(s, Scales::Ggml), (s, Scales::Per32)]) {
-        let codes = Codes::new(shape, scales, positions, &x);
+        let codes = Codes::new(Isa::detect(), shape, scales, positions, &x);
         for (i, q) in codes.q.chunks_exact(shape.block).enumerate() {
             let (b, t) = (i / positions, i % positions);
             let x = &x[t * 512 + b * shape.block..][..shape.block];
@@ -204,12 +204,35 @@ fn codes_are_block_major_with_exact_sums() {
 fn threads_do_not_change_codes() {
     let x: Vec<f32> = (0..40 * 1024).map(|i| (i as f32 * 0.37).sin()).collect();
     let (shape, scales) = (Shape { block: Q8_K_BLOCK, group: 16 }, Scales::Per32);
-    let whole = Codes::new(shape, scales, 40, &x);
+    let whole = Codes::new(Isa::detect(), shape, scales, 40, &x);
     for t in 0..40 {
-        let one = Codes::new(shape, scales, 1, &x[t * 1024..(t + 1) * 1024]);
+        let one = Codes::new(Isa::detect(), shape, scales, 1, &x[t * 1024..(t + 1) * 1024]);
         for b in 0..4 {
             assert_eq!(whole.q[(b * 40 + t) * 256..][..256], one.q[b * 256..][..256]);
             assert_eq!(whole.d[(b * 40 + t) * 8..][..8], one.d[b * 8..][..8]);
+        }
+    }
+}
+
+/// Equal extremes of both signs in either order, blocks that hold one sign only, zeros and what is not finite, too.
+#[test]
+fn every_instruction_set_codes_alike() {
+    let mut x: Vec<f32> = (0..9 * 1024).map(|i| (i as f32 * 0.37).sin() * (i / 256) as f32).collect();
+    for (block, values) in [(2, [3.0, -3.0]), (3, [-3.0, 3.0]), (4, [90.0, 90.0]), (5, [-90.0, -90.0])] {
+        x[block * 256 + 17] = 256.0 * values[0];
+        x[block * 256 + 200] = 256.0 * values[1];
+    }
+    x[6 * 256 + 100] = f32::NAN;
+    x[7 * 256 + 255] = f32::NEG_INFINITY;
+    for (block, group) in [(Q8_K_BLOCK, 16), (Q8_K_BLOCK, 32), (Q8_0_BLOCK, 32)] {
+        for scales in [Scales::Ggml, Scales::Per32] {
+            let on = |isa| {
+                let Codes { q, d, sums, .. } = Codes::new(isa, Shape { block, group }, scales, 3, &x);
+                (q, d.iter().map(|d| d.to_bits()).collect::<Vec<_>>(), sums)
+            };
+            for isa in Isa::all_available() {
+                assert!(on(isa) == on(Isa::PORTABLE), "{} {block} {group} {scales:?}", isa.name());
+            }
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn accumulate(isa: Isa, a: Panel<'_>, b: Panel<'_>, sums: &mut [Lanes
         Level::Avx2 => unsafe { avx2::accumulate(a, b, sums) },
         // SAFETY: an `Isa` of these levels exists only where AVX-512 F was detected.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Avx512Vnni => unsafe { avx512::accumulate(a, b, sums) },
+        Level::Avx512 | Level::Avx512Vnni | Level::Amx => unsafe { avx512::accumulate(a, b, sums) },
         _ => portable::accumulate(a, b, sums),
     }
 }

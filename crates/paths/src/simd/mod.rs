@@ -22,6 +22,8 @@ pub enum Level {
     Avx512,
     /// The same with VNNI.
     Avx512Vnni,
+    /// The same with AMX's tiles of 8-bit integers.
+    Amx,
 }
 
 /// Portable code to be compiled for each instruction set. `run` is to be `#[inline(always)]`, and so is all that it
@@ -33,7 +35,7 @@ pub trait Kernel {
     fn run(self) -> Self::Output;
 }
 
-const LEVELS: [Level; 4] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Avx512Vnni];
+const LEVELS: [Level; 5] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Avx512Vnni, Level::Amx];
 
 impl Level {
     /// The name in records.
@@ -43,6 +45,7 @@ impl Level {
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
             Level::Avx512Vnni => "avx512vnni",
+            Level::Amx => "amx",
         }
     }
 }
@@ -84,9 +87,9 @@ impl Isa {
             // SAFETY: an `Isa` of this level exists only if `has` detected each feature that the function enables.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { x86::avx2(kernel) },
-            // SAFETY: as above; VNNI includes the features of plain AVX-512.
+            // SAFETY: as above; VNNI and AMX include the features of plain AVX-512.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 | Level::Avx512Vnni => unsafe { x86::avx512(kernel) },
+            Level::Avx512 | Level::Avx512Vnni | Level::Amx => unsafe { x86::avx512(kernel) },
             _ => kernel.run(),
         }
     }
@@ -108,7 +111,25 @@ fn has(level: Level) -> bool {
                 && is_x86_feature_detected!("avx512vl")
         }
         Level::Avx512Vnni => has(Level::Avx512) && is_x86_feature_detected!("avx512vnni"),
+        Level::Amx => has(Level::Avx512Vnni) && has_amx(),
     }
+}
+
+/// Whether there are tiles of 8-bit integers (CPUID leaf 7, EDX bits 24 and 25) and this process may use them: Linux gives
+/// a process the memory to save their 8 KiB only when asked (`ARCH_REQ_XCOMP_PERM`, component 18).
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn has_amx() -> bool {
+    static HAS: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| {
+        let leaf = std::arch::x86_64::__cpuid_count(7, 0);
+        // SAFETY: the call reads and writes no memory of this process.
+        leaf.edx >> 24 & 3 == 3 && unsafe { libc::syscall(libc::SYS_arch_prctl, 0x1023, 18) } == 0
+    });
+    *HAS
+}
+
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn has_amx() -> bool {
+    false
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -76,6 +76,22 @@ pub(super) const FAULTS: &[Fault] = &[
         sign: "avx512vnni",
     },
     Fault {
+        name: "the AMX kernel takes the upper part of a scaled code as unsigned",
+        edits: &[Replace(
+            "crates/paths/src/fused/x86/amx.rs",
+            "_mm512_srai_epi16::<7>(even)",
+            "_mm512_srli_epi16::<7>(even)",
+        )],
+        catcher: Test { target: PATHS, name: "all_instruction_sets_give_the_same_bits" },
+        sign: "amx",
+    },
+    Fault {
+        name: "the last part of an op that threads share out is forgotten",
+        edits: &[Replace("crates/paths/src/team.rs", "for_each(len.div_ceil(chunk), ", "for_each(len / chunk, ")],
+        catcher: Test { target: PATHS, name: "chunks_cover_the_data_in_their_places" },
+        sign: "",
+    },
+    Fault {
         name: "a batch adds its blocks in another order",
         edits: &[Replace(
             "crates/paths/src/fused/row.rs",

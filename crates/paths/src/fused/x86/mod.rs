@@ -3,6 +3,7 @@
 //! A value of either type is made only where an [`Isa`] of its level exists. Their functions are inlined into a caller that
 //! is compiled for that level.
 
+pub(in crate::fused) mod amx;
 mod products;
 mod split;
 pub(in crate::fused) mod wide;

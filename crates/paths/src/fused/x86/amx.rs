@@ -1,0 +1,328 @@
+//! Sixteen rows of 256-wide blocks with many positions, on AMX's int8 tiles.
+//!
+//! A tile adds up 256 products of two signed bytes for each of 16 positions and 16 rows. So that a block's groups need not
+//! be told apart, their scales are multiplied into the codes first: `v = scale · code` has 14 bits with its sign (see the
+//! bounds of the module above), and `v = 128 high + low`, with `high` in -63..=62 and `low` in 0..=127. The sums of both
+//! with the activations are exact, and so is `p = 128 Σ high q + Σ low q`; minimums and all f32 operations are those of
+//! [`tile`](super::super::tile).
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+
+use super::Vnni;
+use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS, join};
+use crate::simd::{Isa, Level};
+
+/// AMX beside VNNI.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::fused) struct Amx(Vnni);
+
+impl Amx {
+    /// If `isa` has it.
+    pub(in crate::fused) fn new(isa: Isa) -> Option<Self> {
+        Vnni::new(isa).filter(|_| isa.level() >= Level::Amx).map(Amx)
+    }
+}
+
+/// From this many positions on, bringing rows into tiles pays.
+pub(in crate::fused) const MIN_POSITIONS: usize = 16;
+/// Positions multiplied at once: two tiles.
+const POSITIONS: usize = 32;
+
+/// One block of sixteen rows, as tiles read it.
+#[repr(C, align(64))]
+struct Strip {
+    /// `[value / 4][row]`, four bytes each.
+    low: [[u32; ROWS]; 64],
+    /// The same.
+    high: [[u32; ROWS]; 64],
+    /// `[group / 2][row]`, a pair of minimums each.
+    mins: [[u32; ROWS]; 8],
+    d: [f32; ROWS],
+    dm: [f32; ROWS],
+}
+
+/// `Σ low q` and `Σ high q` of 16 positions, then of 16 more, `[position][row]`.
+#[repr(C, align(64))]
+struct Sums([[[[i32; ROWS]; 16]; 2]; 2]);
+
+/// The f32 sums of one position, a lane per row.
+#[derive(Clone, Copy)]
+struct Totals {
+    acc: __m512,
+    accm: __m512,
+}
+
+/// Evaluates `job`, whose activations have a scale per block of 256, into `[positions, rows]`.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, out: &mut [f32]) {
+    let (rows, positions) = (job.weight.rows(), job.codes.positions);
+    let whole = positions / POSITIONS * POSITIONS;
+    let tail = tail(job, whole);
+    let mut strip =
+        Strip { low: [[0; ROWS]; 64], high: [[0; ROWS]; 64], mins: [[0; ROWS]; 8], d: [0.0; ROWS], dm: [0.0; ROWS] };
+    let mut blocks = [const { Block::ZERO }; ROWS];
+    let mut sums = Sums([[[[0; ROWS]; 16]; 2]; 2]);
+    let zero = Totals { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
+    let mut totals = vec![zero; positions];
+    let configured = Configured::new(s);
+    for first in (0..rows).step_by(ROWS) {
+        totals.fill(zero);
+        for b in 0..job.weight.cols() / 256 {
+            strip.fill::<F>(s.0, job, first, b, &mut blocks);
+            let q = &job.codes.q[b * positions * 256..(b + 1) * positions * 256];
+            for (start, totals) in (0..positions).step_by(POSITIONS).zip(totals.chunks_mut(POSITIONS)) {
+                let q = if start < whole { &q[start * 256..] } else { &tail[b * POSITIONS * 256..] };
+                configured.multiply(&q[..POSITIONS * 256], &strip, &mut sums);
+                let at = b * positions + start;
+                let n = F::SHAPE.sums();
+                let group_sums = &job.codes.sums[at * n..(at + totals.len()) * n];
+                add::<F>(&strip, &sums, group_sums, &job.codes.d[at..at + totals.len()], totals);
+            }
+        }
+        let n = ROWS.min(rows - first);
+        let bias = job.bias.map(|b| &b[first..first + n]);
+        for (t, totals) in totals.iter().enumerate() {
+            finish::<F>(totals, bias, &mut out[t * rows + first..t * rows + first + n]);
+        }
+    }
+}
+
+/// The codes of positions `whole ..` of each block, with zeros up to a number that tiles take.
+fn tail(job: &Job<'_>, whole: usize) -> Vec<i8> {
+    let positions = job.codes.positions;
+    if whole == positions {
+        return Vec::new();
+    }
+    let mut tail = vec![0; job.weight.cols() * POSITIONS];
+    for (to, from) in tail.chunks_exact_mut(POSITIONS * 256).zip(job.codes.q.chunks_exact(positions * 256)) {
+        to[..(positions - whole) * 256].copy_from_slice(&from[whole * 256..]);
+    }
+    tail
+}
+
+impl Strip {
+    /// Reads block `b` of each row. A strip of fewer rows repeats the last.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn fill<F: Packed>(&mut self, s: Vnni, job: &Job<'_>, first: usize, b: usize, blocks: &mut [Block; ROWS]) {
+        for (r, block) in blocks.iter_mut().enumerate() {
+            let row = job.weight.row((first + r).min(job.weight.rows() - 1));
+            let bytes = &row[b * F::BYTES..(b + 1) * F::BYTES];
+            F::unpack(s, bytes, block);
+            (self.d[r], self.dm[r]) = F::factors(s, bytes);
+        }
+        let small = turn(blocks, 256);
+        for (to, pair) in self.mins.iter_mut().zip(&small[8..]) {
+            store(to, *pair);
+        }
+        let quads = F::SHAPE.group / 4;
+        for part in 0..4 {
+            let codes = turn(blocks, 64 * part);
+            for i in 0..16 {
+                let quad = 16 * part + i;
+                let pair = small[quad / quads / 2];
+                let scale = if quad / quads % 2 == 0 {
+                    _mm512_mask_mov_epi16(_mm512_slli_epi32::<16>(pair), 0x5555_5555, pair)
+                } else {
+                    _mm512_mask_mov_epi16(_mm512_srli_epi32::<16>(pair), 0xaaaa_aaaa, pair)
+                };
+                let (low, high) = scaled(codes[i], scale);
+                store(&mut self.low[quad], low);
+                store(&mut self.high[quad], high);
+            }
+        }
+    }
+}
+
+/// The low seven bits of `scale · code` and what is above them, of four codes in each lane.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn scaled(codes: __m512i, scale: __m512i) -> (__m512i, __m512i) {
+    let lower = _mm512_set1_epi16(0x00ff);
+    let even = _mm512_mullo_epi16(_mm512_and_si512(codes, lower), scale);
+    let odd = _mm512_mullo_epi16(_mm512_srli_epi16::<8>(codes), scale);
+    // lower ? a : b
+    let low = _mm512_ternarylogic_epi32::<0xca>(lower, even, _mm512_slli_epi16::<8>(odd));
+    let high = _mm512_ternarylogic_epi32::<0xca>(lower, _mm512_srai_epi16::<7>(even), _mm512_slli_epi16::<1>(odd));
+    (_mm512_and_si512(low, _mm512_set1_epi8(0x7f)), high)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store(to: &mut [u32; ROWS], v: __m512i) {
+    // SAFETY: 64 writable bytes.
+    unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), v) }
+}
+
+/// Of each block the 64 bytes from `at`, four of one row beside four of the next.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn turn(blocks: &[Block; ROWS], at: usize) -> [__m512i; 16] {
+    const { assert!(size_of::<Block>() == 256 + 64) };
+    let (mut v, mut w) = ([_mm512_setzero_si512(); 16], [_mm512_setzero_si512(); 16]);
+    for r in 0..ROWS {
+        // SAFETY: `at` is at most 256, and a block is 64 bytes longer.
+        v[r] = unsafe { _mm512_loadu_si512((&raw const blocks[r]).cast::<u8>().add(at).cast()) };
+    }
+    // Pairs of rows, then fours, in each 128 bits; then the 128s are brought together.
+    for i in (0..16).step_by(2) {
+        w[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
+        w[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+    }
+    for i in (0..16).step_by(4) {
+        v[i] = _mm512_unpacklo_epi64(w[i], w[i + 2]);
+        v[i + 1] = _mm512_unpackhi_epi64(w[i], w[i + 2]);
+        v[i + 2] = _mm512_unpacklo_epi64(w[i + 1], w[i + 3]);
+        v[i + 3] = _mm512_unpackhi_epi64(w[i + 1], w[i + 3]);
+    }
+    for i in 0..4 {
+        w[i] = _mm512_shuffle_i32x4::<0x88>(v[i], v[i + 4]);
+        w[i + 4] = _mm512_shuffle_i32x4::<0xdd>(v[i], v[i + 4]);
+        w[i + 8] = _mm512_shuffle_i32x4::<0x88>(v[i + 8], v[i + 12]);
+        w[i + 12] = _mm512_shuffle_i32x4::<0xdd>(v[i + 8], v[i + 12]);
+    }
+    for i in 0..4 {
+        v[i] = _mm512_shuffle_i32x4::<0x88>(w[i], w[i + 8]);
+        v[i + 8] = _mm512_shuffle_i32x4::<0xdd>(w[i], w[i + 8]);
+        v[i + 4] = _mm512_shuffle_i32x4::<0x88>(w[i + 4], w[i + 12]);
+        v[i + 12] = _mm512_shuffle_i32x4::<0xdd>(w[i + 4], w[i + 12]);
+    }
+    v
+}
+
+/// This thread's tiles have their shape: 16 rows of 64 bytes. Dropped, they are given back.
+struct Configured(());
+
+/// The shape of tiles: palette 1; of each of eight 64 bytes per row (from byte 16, u16 each) and 16 rows (from byte 48).
+#[repr(C, align(64))]
+pub(crate) struct Palette(pub(crate) [u8; 64]);
+
+/// See [`Palette`].
+pub(crate) static TILES: Palette = {
+    let mut palette = [0; 64];
+    palette[0] = 1;
+    let mut i = 0;
+    while i < 8 {
+        palette[16 + 2 * i] = 64;
+        palette[48 + i] = 16;
+        i += 1;
+    }
+    Palette(palette)
+};
+
+impl Configured {
+    fn new(_: Amx) -> Configured {
+        // SAFETY: an `Amx` exists only where AMX was detected and the system lets this process use it; 64 readable bytes.
+        // Nothing that the compiler makes touches tiles.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) TILES.0.as_ptr(), options(nostack, preserves_flags, readonly)) };
+        Configured(())
+    }
+
+    /// The sums of 32 positions' codes with a strip.
+    #[inline(always)]
+    fn multiply(&self, q: &[i8], strip: &Strip, sums: &mut Sums) {
+        assert_eq!(q.len(), POSITIONS * 256, "two tiles of positions");
+        // Tiles 0 to 3 are the sums, 4 and 5 positions, 6 and 7 the low and high bytes of rows, 64 values at a time.
+        macro_rules! values {
+            ($positions:literal, $more:literal, $low:literal, $high:literal) => {
+                concat!(
+                    "tileloadd tmm4, [{q} + {block}*1 + ",
+                    $positions,
+                    "]\n",
+                    "tileloadd tmm6, [{w} + {line}*1 + ",
+                    $low,
+                    "]\n",
+                    "tileloadd tmm7, [{w} + {line}*1 + ",
+                    $high,
+                    "]\n",
+                    "tdpbssd tmm0, tmm4, tmm6\n",
+                    "tileloadd tmm5, [{q} + {block}*1 + ",
+                    $more,
+                    "]\n",
+                    "tdpbssd tmm1, tmm4, tmm7\n",
+                    "tdpbssd tmm2, tmm5, tmm6\n",
+                    "tdpbssd tmm3, tmm5, tmm7\n",
+                )
+            };
+        }
+        // SAFETY: `self` proves AMX and the shape of the tiles. Read are 32 positions of 256 bytes and a strip's low and high
+        // bytes, twice 4096 and adjacent; written are the 4096 bytes of `sums`. No tile is used across this statement.
+        unsafe {
+            asm!(
+                "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                values!("0", "4096", "0", "4096"),
+                values!("64", "4160", "1024", "5120"),
+                values!("128", "4224", "2048", "6144"),
+                values!("192", "4288", "3072", "7168"),
+                "tilestored [{sums} + {line}*1], tmm0",
+                "tilestored [{sums} + {line}*1 + 1024], tmm1",
+                "tilestored [{sums} + {line}*1 + 2048], tmm2",
+                "tilestored [{sums} + {line}*1 + 3072], tmm3",
+                q = in(reg) q.as_ptr(),
+                w = in(reg) &raw const *strip,
+                sums = in(reg) &raw mut *sums,
+                block = in(reg) 256usize,
+                line = in(reg) 64usize,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+}
+
+impl Drop for Configured {
+    fn drop(&mut self) {
+        // SAFETY: `self` proves AMX.
+        unsafe { asm!("tilerelease", options(nostack, preserves_flags, nomem)) };
+    }
+}
+
+/// Adds one block to the totals of at most 32 positions.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn add<F: Packed>(strip: &Strip, sums: &Sums, group_sums: &[i16], d: &[f32], totals: &mut [Totals]) {
+    let load = |v: &[i32; ROWS]| {
+        // SAFETY: 64 readable bytes.
+        unsafe { _mm512_loadu_si512(v.as_ptr().cast()) }
+    };
+    // SAFETY: 64 readable bytes each.
+    let (weight_d, weight_dm) = unsafe { (_mm512_loadu_ps(strip.d.as_ptr()), _mm512_loadu_ps(strip.dm.as_ptr())) };
+    let mut mins = [_mm512_setzero_si512(); 8];
+    for (to, from) in mins.iter_mut().zip(&strip.mins) {
+        // SAFETY: 64 readable bytes.
+        *to = unsafe { _mm512_loadu_si512(from.as_ptr().cast()) };
+    }
+    let each = group_sums.chunks_exact(F::SHAPE.sums()).zip(d);
+    for (t, (totals, (group_sums, d))) in totals.iter_mut().zip(each).enumerate() {
+        let [low, high] = &sums.0[t / 16];
+        let p = _mm512_add_epi32(load(&low[t % 16]), _mm512_slli_epi32::<7>(load(&high[t % 16])));
+        let mut m = [_mm512_setzero_si512(); 2];
+        for (i, pair) in group_sums.as_chunks::<2>().0.iter().enumerate() {
+            let pair = i32::from(pair[0]) & 0xffff | i32::from(pair[1]) << 16;
+            m[i % 2] = _mm512_dpwssd_epi32(m[i % 2], mins[i], _mm512_set1_epi32(pair));
+        }
+        let m = _mm512_add_epi32(m[0], m[1]);
+        let a = _mm512_set1_ps(*d);
+        let main = if F::FORM == Form::Offset { _mm512_sub_epi32(p, m) } else { p };
+        totals.acc = _mm512_fmadd_ps(_mm512_mul_ps(weight_d, a), _mm512_cvtepi32_ps(main), totals.acc);
+        if F::FORM != Form::Offset {
+            totals.accm = _mm512_fmadd_ps(_mm512_mul_ps(weight_dm, a), _mm512_cvtepi32_ps(m), totals.accm);
+        }
+    }
+}
+
+/// Writes the values of one position.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn finish<F: Packed>(totals: &Totals, bias: Option<&[f32]>, out: &mut [f32]) {
+    let (mut acc, mut accm) = ([0.0f32; ROWS], [0.0f32; ROWS]);
+    // SAFETY: 64 writable bytes each.
+    unsafe {
+        _mm512_storeu_ps(acc.as_mut_ptr(), totals.acc);
+        _mm512_storeu_ps(accm.as_mut_ptr(), totals.accm);
+    }
+    for (i, out) in out.iter_mut().enumerate() {
+        let y = join(F::FORM, acc[i], accm[i]);
+        *out = bias.map_or(y, |b| y + b[i]);
+    }
+}

@@ -1,0 +1,289 @@
+//! Sharing out one op's independent parts, at a cost of about a microsecond.
+//!
+//! A decoded token is some two hundred products of a matrix and a vector, each of tens to hundreds of microseconds. Handing
+//! one to a pool whose threads sleep in between costs as much again. Here the helpers look for the next op for a while
+//! before they sleep, and a helper that has not come by the time the parts are gone is not waited for.
+//!
+//! There are as many threads as the current [`rayon`] pool has. One op at a time has the helpers; another that comes
+//! meanwhile, from another thread, does its parts alone. Who does which part changes no bit: parts are whole outputs.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::{hint, thread};
+
+/// Looks for work before a helper sleeps: some 50 to 100 microseconds.
+const LOOKS: u32 = 1500;
+/// Looks at helpers that are not done before the processor is offered to others: they may be waiting for it.
+const PATIENCE: u32 = 200;
+
+/// Set in the gate while no op may be entered.
+const CLOSED: u64 = 1 << 15;
+/// The helpers inside, in the gate's low bits.
+const INSIDE: u64 = CLOSED - 1;
+/// What the gate's number of the op counts in.
+const OP: u64 = 1 << 16;
+
+type Part<'a> = &'a (dyn Fn(usize) + Sync);
+
+/// The op whose parts are being shared out.
+struct Shared {
+    /// The number of the op, whether it may be entered, and how many helpers are inside.
+    gate: AtomicU64,
+    /// The parts not yet taken begin here.
+    next: AtomicUsize,
+    /// The op: valid from before the gate opens until it is closed and nobody is inside.
+    op: Mutex<Option<Op>>,
+    /// What a helper panicked with.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    sleepers: AtomicUsize,
+    sleep: Mutex<()>,
+    wake: Condvar,
+}
+
+#[derive(Clone, Copy)]
+struct Op {
+    part: *const (dyn Fn(usize) + Sync),
+    parts: usize,
+    /// Helpers with a number below this one take part.
+    helpers: usize,
+}
+
+// SAFETY: the pointer is to a function that is `Sync`; it is followed only while the op is open (see `Shared::op`).
+unsafe impl Send for Op {}
+
+static SHARED: Shared = Shared {
+    gate: AtomicU64::new(CLOSED),
+    next: AtomicUsize::new(0),
+    op: Mutex::new(None),
+    panic: Mutex::new(None),
+    sleepers: AtomicUsize::new(0),
+    sleep: Mutex::new(()),
+    wake: Condvar::new(),
+};
+
+/// Held by the thread whose op has the helpers; counts the helpers that exist.
+static LEADER: Mutex<usize> = Mutex::new(0);
+
+/// The helpers, unless another op has them. A leader that panicked has waited for them.
+fn try_lead() -> Option<MutexGuard<'static, usize>> {
+    match LEADER.try_lock() {
+        Ok(leader) => Some(leader),
+        Err(TryLockError::Poisoned(leader)) => Some(leader.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Calls `part(i)` once for each `i` below `parts`, on all threads.
+///
+/// # Panics
+/// When a part does.
+pub(crate) fn for_each(parts: usize, part: Part<'_>) {
+    let threads = rayon::current_num_threads().min(parts);
+    let leader = if threads > 1 { try_lead() } else { None };
+    let Some(mut existing) = leader else {
+        return (0..parts).for_each(part);
+    };
+    while *existing < threads - 1 {
+        let number = *existing;
+        if thread::Builder::new().name(format!("team {number}")).spawn(move || help(number)).is_err() {
+            break;
+        }
+        *existing += 1;
+    }
+    // SAFETY: only the lifetime is changed; `Open` outlives every use of it (see `Shared::op`).
+    let erased = unsafe { std::mem::transmute::<Part<'_>, *const (dyn Fn(usize) + Sync)>(part) };
+    {
+        let _open = Open::new(Op { part: erased, parts, helpers: threads - 1 });
+        take(parts, part);
+    }
+    drop(existing);
+    if let Some(panic) = lock(&SHARED.panic).take() {
+        resume_unwind(panic);
+    }
+}
+
+/// Calls `f(i, chunk)` for each chunk of `data`, on all threads.
+pub(crate) fn chunks<T: Send>(data: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    let (len, start) = (data.len(), Start(data.as_mut_ptr()));
+    let start = &start;
+    for_each(len.div_ceil(chunk), &|i| {
+        let from = i * chunk;
+        // SAFETY: the ranges of two parts have no place in common, each is inside `data`, which is borrowed until all are
+        // done, and each part is called once.
+        f(i, unsafe { std::slice::from_raw_parts_mut(start.0.add(from), chunk.min(len - from)) });
+    });
+}
+
+/// A pointer whose parts go to several threads.
+struct Start<T>(*mut T);
+
+// SAFETY: each thread makes slices of its own places only, of values that may be sent to it.
+unsafe impl<T: Send> Sync for Start<T> {}
+
+/// Takes parts until there are none.
+fn take(parts: usize, part: Part<'_>) {
+    loop {
+        let i = SHARED.next.fetch_add(1, Ordering::Relaxed);
+        if i >= parts {
+            return;
+        }
+        part(i);
+    }
+}
+
+/// An op that helpers may enter. Dropped, it waits for those inside, also when the leader panics.
+struct Open;
+
+impl Open {
+    fn new(op: Op) -> Open {
+        *lock(&SHARED.op) = Some(op);
+        *lock(&SHARED.panic) = None;
+        SHARED.next.store(0, Ordering::Relaxed);
+        let number = SHARED.gate.load(Ordering::Relaxed) & !(OP - 1);
+        SHARED.gate.store(number.wrapping_add(OP), Ordering::SeqCst);
+        if SHARED.sleepers.load(Ordering::SeqCst) > 0 {
+            drop(lock(&SHARED.sleep));
+            SHARED.wake.notify_all();
+        }
+        Open
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        SHARED.next.store(usize::MAX / 2, Ordering::Relaxed);
+        SHARED.gate.fetch_or(CLOSED, Ordering::AcqRel);
+        let mut looks = 0;
+        while SHARED.gate.load(Ordering::Acquire) & INSIDE > 0 {
+            looks += 1;
+            if looks < PATIENCE { hint::spin_loop() } else { thread::yield_now() }
+        }
+        *lock(&SHARED.op) = None;
+    }
+}
+
+/// What helper `number` does for ever.
+fn help(number: usize) {
+    let mut last = 0;
+    loop {
+        last = open_op(last);
+        let gate = SHARED.gate.load(Ordering::Relaxed);
+        if gate & CLOSED > 0 || gate & !(OP - 1) != last {
+            continue;
+        }
+        if SHARED.gate.compare_exchange(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            last = 0;
+            continue;
+        }
+        let op = *lock(&SHARED.op);
+        if let Some(op) = op.filter(|op| number < op.helpers) {
+            // SAFETY: the op was open when this thread entered it, and stays valid until this thread has left.
+            let part = unsafe { &*op.part };
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| take(op.parts, part))) {
+                *lock(&SHARED.panic) = Some(panic);
+            }
+        }
+        SHARED.gate.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// Waits for an op that is open and not number `last`; returns its number.
+fn open_op(last: u64) -> u64 {
+    let open = || {
+        let gate = SHARED.gate.load(Ordering::SeqCst);
+        (gate & CLOSED == 0 && gate & !(OP - 1) != last).then_some(gate & !(OP - 1))
+    };
+    for _ in 0..LOOKS {
+        if let Some(number) = open() {
+            return number;
+        }
+        hint::spin_loop();
+    }
+    let mut guard = lock(&SHARED.sleep);
+    SHARED.sleepers.fetch_add(1, Ordering::SeqCst);
+    let number = loop {
+        if let Some(number) = open() {
+            break number;
+        }
+        guard = SHARED.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+    };
+    SHARED.sleepers.fetch_sub(1, Ordering::SeqCst);
+    number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
+    }
+
+    #[test]
+    fn every_part_is_done_once_whatever_the_threads() {
+        for threads in 1..=8 {
+            on(threads, || {
+                for parts in (0..40).chain([1000]) {
+                    let done: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
+                    for_each(parts, &|i| {
+                        done[i].fetch_add(1, Ordering::Relaxed);
+                    });
+                    assert!(done.iter().all(|d| d.load(Ordering::Relaxed) == 1), "{threads} threads, {parts} parts");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn chunks_cover_the_data_in_their_places() {
+        on(3, || {
+            for (len, chunk) in [(0, 4), (1, 4), (4, 4), (5, 4), (1001, 7)] {
+                let mut data = vec![usize::MAX; len];
+                chunks(&mut data, chunk, |i, part| part.iter_mut().enumerate().for_each(|(j, x)| *x = i * chunk + j));
+                assert!(data.iter().enumerate().all(|(i, x)| i == *x), "{len} by {chunk}");
+            }
+        });
+    }
+
+    #[test]
+    fn ops_of_several_threads_and_ops_inside_ops_are_all_done() {
+        let count = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    on(2, || {
+                        for _ in 0..200 {
+                            for_each(5, &|_| {
+                                for_each(3, &|_| {
+                                    count.fetch_add(1, Ordering::Relaxed);
+                                });
+                            });
+                        }
+                    });
+                });
+            }
+        });
+        assert_eq!(count.into_inner(), 4 * 200 * 5 * 3);
+    }
+
+    #[test]
+    fn a_part_that_panics_is_the_callers_panic_and_the_next_op_is_done() {
+        on(2, || {
+            for bad in 0..4 {
+                let all = || for_each(4, &|i| assert!(i != bad, "planted"));
+                assert!(catch_unwind(AssertUnwindSafe(all)).is_err());
+                let done = AtomicUsize::new(0);
+                for_each(9, &|_| {
+                    done.fetch_add(1, Ordering::Relaxed);
+                });
+                assert_eq!(done.into_inner(), 9);
+            }
+        });
+    }
+}
