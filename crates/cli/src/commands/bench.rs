@@ -10,7 +10,7 @@ use twinpath_evidence::Bench;
 use twinpath_formats::Verify;
 use twinpath_formats::atomic::{write_atomically, write_error};
 use twinpath_lab::bench::{MEASURES, Measure, Pace, Peer, Subject, Threads, bench};
-use twinpath_lab::{Arithmetic, ModelSpec, PathName};
+use twinpath_lab::{Arithmetic, LabError, ModelSpec, PathName};
 use twinpath_paths::PATHS;
 
 use super::print;
@@ -30,6 +30,9 @@ pub(crate) const EXAMPLES: &str = "Examples:\n  twinpath bench\n  chrt -f 50 twi
 pub(crate) struct Args {
     /// MODEL[@PATH] [default: the bundled one, along every path]
     pub(crate) model: Option<String>,
+    /// Run along this path; can be given several times [default: that of the model's @PATH, or every path]
+    #[arg(long = "path", value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
     /// Measure this alone; can be given several times
     #[arg(long, value_name = "NAME", value_parser = names())]
     pub(crate) only: Vec<String>,
@@ -67,7 +70,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
     };
     let spec = ModelSpec::parse(&given)?;
     let model = Model::open(&spec.model, if global.no_verify { Verify::None } else { Verify::Header })?;
-    let paths = paths(&given, &spec, global)?;
+    let paths = paths(&args.paths, &given, &spec, global)?;
     let threads =
         global.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let subject = Subject {
@@ -99,17 +102,23 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
     })
 }
 
-/// The path that was named; all where none was.
-fn paths(given: &str, spec: &ModelSpec, global: &Global) -> Result<Vec<Arithmetic>> {
+/// The paths that were named; all where none was.
+fn paths(named: &[String], given: &str, spec: &ModelSpec, global: &Global) -> Result<Vec<Arithmetic>> {
     let isa = input::isa(global)?;
-    if Path::new(given) == spec.model {
-        return Ok((0..PATHS.len()).map(|i| Arithmetic::new(PathName::Path(i), isa)).collect());
+    let with_model = (Path::new(given) != spec.model).then_some(spec.path);
+    let find = |name: &String| {
+        let unknown = || LabError::UnknownPath { given: name.clone(), name: name.clone(), known: PathName::all() };
+        PathName::find(name).ok_or_else(unknown)
+    };
+    let mut chosen = named.iter().map(find).chain(with_model.map(Ok)).collect::<Result<Vec<PathName>, LabError>>()?;
+    if chosen.is_empty() {
+        chosen.extend((0..PATHS.len()).map(PathName::Path));
     }
     ensure!(
-        spec.path != PathName::Oracle,
-        "{given}: the oracle is exact, not fast; name a member of `twinpath list paths`"
+        !chosen.contains(&PathName::Oracle),
+        "the oracle is exact, not fast; name a member of `twinpath list paths`"
     );
-    Ok(vec![Arithmetic::new(spec.path, isa)])
+    Ok(chosen.into_iter().map(|path| Arithmetic::new(path, isa)).collect())
 }
 
 #[cfg(feature = "candle")]
@@ -132,6 +141,7 @@ fn peer(which: PeerArg) -> Result<Box<dyn Peer>> {
 fn command(args: &Args, global: &Global, given: &str) -> String {
     let name = given.rsplit(['/', '\\']).next().unwrap_or(given);
     let mut line = format!("twinpath bench {name}");
+    args.paths.iter().for_each(|path| line += &format!(" --path {path}"));
     args.only.iter().for_each(|only| line += &format!(" --only {only}"));
     if args.quick {
         line += " --quick";

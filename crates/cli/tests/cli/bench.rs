@@ -48,6 +48,8 @@ fn what_cannot_be_measured_is_refused_in_one_line() {
     for (arguments, word) in [
         (&["bench", oracle.as_str()][..], "the oracle is exact, not fast"),
         (&["bench", "--record", "no/such/folder"], "no/such/folder: is no folder"),
+        (&["bench", "--path", "oracle"], "the oracle is exact, not fast"),
+        (&["bench", "--path", "fast"], "no path `fast`; there are standalone"),
         (&["bench", "--only", "everything"], "everything"),
         (&["bench", "missing.gguf"], "missing.gguf"),
     ] {
