@@ -46,6 +46,16 @@ enum Chore {
     },
     /// Writes a GGUF file of random weights with the sizes and block types of a real model.
     GenModel(gen_model::GenModel),
+    /// Plants known mistakes in small models and counts what finds them; writes benches/record/faults.json and the table of
+    /// the README.
+    Faults {
+        /// A few faults only; nothing is written.
+        #[arg(long)]
+        quick: bool,
+        /// What the sampling begins with.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Runs each fuzz target for a while. Exit code 3: skipped, because a tool is missing.
     Fuzz {
         /// Seconds for each target.
@@ -71,8 +81,21 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
         Chore::Prove { only } => prove::prove(&root, only.as_deref()),
         Chore::Bench { record } => bench::bench(&root, record),
         Chore::GenModel(what) => gen_model::run(&root, &what).map(|()| ExitCode::SUCCESS),
+        Chore::Faults { quick, seed } => faults(&root, quick, seed),
         Chore::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
     }
+}
+
+/// The benchmark is an example of `lab`, so that xtask needs none of it.
+fn faults(root: &Path, quick: bool, seed: u64) -> anyhow::Result<ExitCode> {
+    let mut cargo = std::process::Command::new("cargo");
+    cargo.current_dir(root).args(["run", "--release", "-q", "-p", "twinpath-lab", "--example", "faults", "--"]);
+    cargo.args(["--seed", &seed.to_string()]);
+    match quick {
+        true => cargo.arg("--quick"),
+        false => cargo.args(["--out", "benches/record/faults.json", "--readme", "README.md"]),
+    };
+    Ok(if cargo.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The chore could not be done.

@@ -99,6 +99,15 @@ pub(crate) enum Command {
         twinpath fix zoo/massive-q4_k_m.gguf@standalone zoo/massive-q4_k_m.gguf --tokens 1,2,3,4,5,6,7,8\n\n\
         Exit codes: 0 every policy closes the gap, 1 one does not, 2 usage or input error, 3 inconclusive.")]
     Fix(crate::commands::fix::Args),
+    /// Which known mistake explains what arithmetic does not
+    #[command(after_help = "Examples:\n  twinpath diagnose right.gguf converted.gguf -p 'def f(x):'\n  \
+        twinpath diagnose model.gguf recorded-by-my-engine.safetensors\n  \
+        twinpath diagnose --plant rope-theta     a self-test: B makes that mistake, and must be found out\n  \
+        twinpath diagnose --plant 'norm-eps=eps 1e-5@blk.2.ffn_norm'\n\n\
+        A's model is believed: B's values are judged by it, each on the inputs that B had there.\n\
+        Exit codes: 0 nothing is unexplained, or only the layout differs; 1 something is, named or not; 2 usage or input \
+        error; 3 inconclusive or incomparable.")]
+    Diagnose(crate::commands::diagnose::Args),
     /// Claims about numbers that a machine re-measures
     Contract(crate::commands::contract::Args),
     /// How fast it is here, and how fast this machine would allow it to be
@@ -114,7 +123,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  twinpath convert model.gguf model.apr\n  \
         twinpath convert model-q8_0.gguf model.apr --dequantize f16")]
     Convert(Convert),
-    /// What there is: paths, policies, experiments, formats, model families, points of a layer, recordings, their names
+    /// What there is: paths, policies, experiments, known mistakes, formats, model families, points of a layer, recordings, their names
     #[command(after_help = "Examples:\n  twinpath list paths\n  twinpath list formats --json")]
     List(List),
     /// Shell completions on standard output
@@ -254,6 +263,9 @@ pub(crate) struct Compare {
     /// Chance of a false alarm in the whole run
     #[arg(long, value_name = "P", default_value_t = 1e-3, value_parser = probability)]
     pub(crate) alpha: f64,
+    /// Self-test: B makes a known mistake, NAME[=PARAMETER][@SITE] of `twinpath list suspects`
+    #[arg(long, value_name = "MISTAKE")]
+    pub(crate) plant: Option<String>,
     /// Also print both sides' own statistics
     #[arg(long)]
     pub(crate) stats: bool,
@@ -363,6 +375,8 @@ pub(crate) enum Listed {
     Paths,
     /// Claims that `twinpath falsify` tries to refute
     Experiments,
+    /// Known mistakes that `twinpath diagnose` knows
+    Suspects,
     /// Block formats
     Formats,
     /// Model families

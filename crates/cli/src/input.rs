@@ -6,8 +6,9 @@ use std::rc::Rc;
 use anyhow::{Context, Result, bail};
 use twinpath_engine::chat::{ChatOptions, ChatTemplate, Message};
 use twinpath_engine::tokenizer::Tokenizer;
-use twinpath_engine::{Model, load};
+use twinpath_engine::{Model, Oracle, load};
 use twinpath_formats::Verify;
+use twinpath_lab::diagnose::Plant;
 use twinpath_lab::policies::{self, Builtin, POLICIES};
 use twinpath_lab::trace::names::user::UserMap;
 use twinpath_lab::trace::{Selection, Trace};
@@ -146,6 +147,18 @@ impl Opened {
             return Ok(Opened::Trace { label: text.to_owned(), trace });
         }
         Opened::model(&ModelSpec::parse(text)?, global)
+    }
+
+    /// The same, making a known mistake.
+    pub(crate) fn with_mistake(self, mistake: Option<&str>, tokens: &[u32]) -> Result<Opened> {
+        let Some(mistake) = mistake else { return Ok(self) };
+        let Opened::Model { label, model, arithmetic: Arithmetic::Path(path) } = self else {
+            bail!("a mistake can be planted in a model along a path, which B is not");
+        };
+        let party = Party { label: label.clone(), source: Source::Model(&model, &Arithmetic::Oracle(Oracle)) };
+        let planted = Plant::parse(mistake).plant(&party, path, tokens)?;
+        let arithmetic = Arithmetic::Path(Box::new(planted));
+        Ok(Opened::Model { label: format!("{label} with {mistake}"), model, arithmetic })
     }
 
     /// As a side of a comparison.

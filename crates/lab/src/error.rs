@@ -83,6 +83,28 @@ pub enum LabError {
         /// `seen` or `held-out`.
         kind: &'static str,
     },
+    /// A side that must be a model is none.
+    #[error("`{label}` is a recording: the side that is believed must be a model; exchange A and B")]
+    NoModel {
+        /// As given.
+        label: String,
+    },
+    /// No such suspect.
+    #[error("there is no suspect `{name}`; there are {known} (`twinpath list suspects` describes them)")]
+    UnknownSuspect {
+        /// As given.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A mistake that cannot be made.
+    #[error("`{suspect}` cannot be planted there{}", if known.is_empty() { ": the model has no such op at that site".to_owned() } else { format!(" with that parameter; there are: {}", known.join("; ")) })]
+    NothingToPlant {
+        /// The suspect.
+        suspect: &'static str,
+        /// Parameters that it has in this model.
+        known: Vec<String>,
+    },
     /// No threads can be started.
     #[error("cannot start threads: {why}")]
     Threads {

@@ -1,18 +1,22 @@
 //! Runs models along paths, records what they compute and compares it. Nothing here prints.
 
 pub mod bench;
+pub mod change;
 pub mod compare;
 pub mod contract;
 mod contrast;
+pub mod diagnose;
 pub mod error;
 pub mod experiments;
 pub mod explain;
+pub mod faults;
 pub mod fix;
 pub mod generate;
 pub mod inspect;
 pub mod judge;
 mod layers;
 mod lockstep;
+mod narrow;
 pub mod null;
 pub mod party;
 pub mod policies;
@@ -21,6 +25,7 @@ pub mod side;
 pub mod spec;
 pub mod statistical;
 mod sums;
+pub mod suspects;
 pub mod trace;
 
 pub use compare::{CompareOptions, OracleChoice, compare};

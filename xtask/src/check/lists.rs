@@ -38,6 +38,12 @@ const LISTS: &[List] = &[
         name: "POLICIES",
         others: &["mod", "policed"],
     },
+    List {
+        folder: "crates/lab/src/suspects",
+        file: "crates/lab/src/suspects/mod.rs",
+        name: "SUSPECTS",
+        others: &["mod", "kit"],
+    },
     List { folder: "crates/engine/src/arch", file: "crates/engine/src/arch/mod.rs", name: "ARCHS", others: &["mod"] },
     List {
         folder: "crates/lab/src/trace/export",

@@ -7,7 +7,7 @@ use twinpath_lab::{CompareOptions, OracleChoice, compare};
 use twinpath_report::View;
 
 use super::{check_output, print};
-use crate::args::{Compare, Global, OracleArg, SitesArg};
+use crate::args::{Compare, Global, OracleArg, Prompt, SitesArg};
 use crate::input::{self, BUNDLED_APR, BUNDLED_GGUF, DEFAULT_PROMPT, Opened, bundled};
 use crate::progress::Bar;
 
@@ -28,7 +28,8 @@ pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
         Some(policy) => [a.rerouted(policy, global)?, b.rerouted(policy, global)?],
         None => [a, b],
     };
-    let tokens = tokens(args, &a, &b)?;
+    let tokens = tokens(&args.prompt, &a, &b)?;
+    let b = b.with_mistake(args.plant.as_deref(), &tokens)?;
     let options = CompareOptions {
         oracle: choice(args.oracle),
         layers: choice(args.split_layers),
@@ -70,8 +71,8 @@ fn choice(given: OracleArg) -> OracleChoice {
 }
 
 /// The tokens asked for; where nothing was asked, those of a recording among the sides.
-fn tokens(args: &Compare, a: &Opened, b: &Opened) -> Result<Vec<u32>> {
-    let asked = args.prompt.tokens.is_some() || args.prompt.text.is_some() || args.prompt.file.is_some();
+pub(super) fn tokens(prompt: &Prompt, a: &Opened, b: &Opened) -> Result<Vec<u32>> {
+    let asked = prompt.tokens.is_some() || prompt.text.is_some() || prompt.file.is_some();
     for side in [a, b] {
         if let (Opened::Trace { trace, .. }, false) = (side, asked) {
             return Ok(trace.header().tokens.clone());
@@ -79,9 +80,9 @@ fn tokens(args: &Compare, a: &Opened, b: &Opened) -> Result<Vec<u32>> {
     }
     let mut tokenizer = None;
     for side in [a, b] {
-        if let (Opened::Model { model, .. }, None, None) = (side, &tokenizer, &args.prompt.tokens) {
+        if let (Opened::Model { model, .. }, None, None) = (side, &tokenizer, &prompt.tokens) {
             tokenizer = input::tokenizer(model)?;
         }
     }
-    input::tokens(&args.prompt, tokenizer.as_ref(), DEFAULT_PROMPT)
+    input::tokens(prompt, tokenizer.as_ref(), DEFAULT_PROMPT)
 }

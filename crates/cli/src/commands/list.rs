@@ -7,6 +7,7 @@ use twinpath_evidence::{Policy, policy::Rule};
 use twinpath_formats::quant::FORMATS;
 use twinpath_lab::experiments::EXPERIMENTS;
 use twinpath_lab::policies::{Builtin, POLICIES};
+use twinpath_lab::suspects::{SUSPECTS, Suspect};
 use twinpath_lab::trace::import::IMPORTS;
 use twinpath_lab::trace::names::NAMES;
 use twinpath_paths::PATHS;
@@ -31,6 +32,10 @@ pub(super) fn run(args: &List, global: &Global) -> Result<u8> {
                 entry(e.id, format!("{}\npublished as {}", e.section("Claim"), e.number))
             };
             EXPERIMENTS.iter().map(line).collect()
+        }
+        Listed::Suspects => {
+            let line = |s: &Suspect| entry(s.name, s.section("What goes wrong"));
+            SUSPECTS.iter().map(line).collect()
         }
         Listed::Formats => {
             let size = |f: &&dyn twinpath_formats::QuantFormat| {

@@ -6,6 +6,7 @@ mod bench_candle;
 mod compare;
 pub(crate) mod contract;
 mod convert;
+pub(crate) mod diagnose;
 pub(crate) mod explain;
 mod falsify;
 pub(crate) mod fix;
@@ -35,6 +36,7 @@ pub(crate) fn dispatch(args: &Args) -> Result<u8> {
         Command::Compare(command) => compare::run(command, &args.global),
         Command::Explain(command) => explain::run(command, &args.global),
         Command::Fix(command) => fix::run(command, &args.global),
+        Command::Diagnose(command) => diagnose::run(command, &args.global),
         Command::Contract(command) => contract::run(command, &args.global),
         Command::Bench(command) => bench::run(command, &args.global),
         Command::Falsify(command) => falsify::run(command, &args.global),

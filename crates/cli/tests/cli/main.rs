@@ -6,6 +6,7 @@ mod bench;
 mod commands;
 mod common;
 mod contract;
+mod diagnose;
 mod explain;
 mod falsify;
 mod fix;

@@ -158,7 +158,7 @@ impl Plane {
         }
         let scale = if most < f64::INFINITY { most / MOST } else { f64::NAN };
         self.scales.iter_mut().for_each(|s| s[lane] = scale);
-        if !(scale > 0.0) {
+        if scale.is_nan() || scale == 0.0 {
             return;
         }
         let (inverse, mut digits) = (1.0 / scale, [0; CHUNK]);

@@ -7,6 +7,7 @@
 
 mod arithmetic;
 mod declared;
+mod diagnosis;
 mod experiments;
 mod explain;
 mod formats;
@@ -67,6 +68,7 @@ const AREAS: &[&[Fault]] = &[
     formats::FAULTS,
     arithmetic::FAULTS,
     declared::FAULTS,
+    diagnosis::FAULTS,
     experiments::FAULTS,
     explain::FAULTS,
     recordings::FAULTS,

@@ -1,0 +1,59 @@
+//! `twinpath diagnose`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args as ClapArgs;
+use twinpath_lab::diagnose::{DiagnoseOptions, diagnose};
+
+use super::compare::tokens;
+use super::print;
+use crate::args::{Global, Prompt, probability};
+use crate::input::{BUNDLED_APR, BUNDLED_GGUF, Opened, bundled};
+use crate::progress::Bar;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// A, whose model is believed: MODEL[@PATH] [default: the bundled .apr along standalone]
+    #[arg(requires = "b")]
+    a: Option<String>,
+    /// B, which is judged: MODEL[@PATH] or a trace [default: the bundled .gguf along fused-q8k]
+    b: Option<String>,
+    #[command(flatten)]
+    prompt: Prompt,
+    /// YAML file that says what the names in a recording of another engine mean
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
+    /// Self-test: B makes a known mistake, NAME[=PARAMETER][@SITE] of `twinpath list suspects`; without SITE wherever it can
+    #[arg(long, value_name = "MISTAKE")]
+    plant: Option<String>,
+    /// Chance of a false alarm in the whole run
+    #[arg(long, value_name = "P", default_value_t = 1e-3, value_parser = probability)]
+    alpha: f64,
+    /// Suspects shown for each site that none explains, and kept in the record for each that is unexplained
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    top: usize,
+    /// Leave the hashes of the files out of the record
+    #[arg(long)]
+    no_hash: bool,
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
+    let given = |given: &Option<String>, name: &str| match given {
+        Some(text) => Ok::<String, anyhow::Error>(text.clone()),
+        None => Ok(bundled(name)?.display().to_string()),
+    };
+    let (a, b) = (given(&args.a, BUNDLED_APR)?, given(&args.b, BUNDLED_GGUF)?);
+    let (a, b) = Opened::pair(&a, &b, args.map.as_deref(), global)?;
+    let tokens = tokens(&args.prompt, &a, &b)?;
+    let b = b.with_mistake(args.plant.as_deref(), &tokens)?;
+    let options = DiagnoseOptions { alpha: args.alpha, hash: !args.no_hash, keep: args.top };
+    let mut bar = Bar::new("diagnosing", global.quiet);
+    let record = diagnose(&a.party(), &b.party(), &tokens, options, &mut |done, total| bar.at(done, total))?;
+    drop(bar);
+    print(|out| match global.json {
+        true => twinpath_report::json(&record, out),
+        false => twinpath_report::diagnosis(&record, out),
+    })?;
+    Ok(record.exit_code())
+}
