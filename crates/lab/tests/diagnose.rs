@@ -126,11 +126,11 @@ fn recorded(model: &Model, mistake: &str, without: &[&str], file: &FilePath) -> 
     let wrong = Plant::parse(mistake).plant(&party(model, &right), Box::new(Standalone::new()), &TOKENS);
     let wrong = Arithmetic::Path(Box::new(wrong.expect("the model has such a site")));
     record(&party(model, &wrong), model, &TOKENS, Selection::All, file, &mut |_, _| {}).expect("there is room");
-    let bytes = std::fs::read(file).unwrap();
-    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-    let all = SafeTensors::deserialize(&bytes).unwrap();
+    let bytes = std::fs::read(file).expect("it was written");
+    let (_, header) = SafeTensors::read_metadata(&bytes).expect("it is sound");
+    let all = SafeTensors::deserialize(&bytes).expect("it is sound");
     let kept = all.tensors().into_iter().filter(|(name, _)| !without.contains(&name.as_str()));
-    safetensors::serialize_to_file(kept, header.metadata().clone(), file).unwrap();
+    safetensors::serialize_to_file(kept, header.metadata().clone(), file).expect("there is room");
     Trace::open(file).expect("it is a recording")
 }
 

@@ -84,7 +84,7 @@ pub(super) const BASELINES: &[Baseline] = &[
         flags: |all| {
             each(all, |l| {
                 let depth = l.site.layer.map_or(l.layers, |layer| layer + 1);
-                let bound = 4.0 * 1.03f64.powi((l.layers + 1 - depth) as i32) * l.epsilon;
+                let bound = 4.0 * libm::pow(1.03, (l.layers + 1 - depth) as f64) * l.epsilon;
                 over((squares(l.target, l.reference) / norm(l.reference)).sqrt(), bound)
             })
         },

@@ -134,7 +134,7 @@ fn gains(_: &Scene<'_>) -> Vec<Change> {
 
 fn theta(rope: &Rope, by: f64) -> Change {
     let n = 2.0 * rope.frequencies.len() as f64;
-    let f = |(i, f): (usize, &f64)| f * (1.0 + by).powf(-2.0 * i as f64 / n);
+    let f = |(i, f): (usize, &f64)| f * libm::pow(1.0 + by, -2.0 * i as f64 / n);
     let table = Rope { frequencies: rope.frequencies.iter().enumerate().map(f).collect(), ..rope.clone() };
     Change::op(format!("theta {by:e} too large"), move |op, x, then| match *op {
         Op::Rope { heads, start, .. } => then(0..x[0].rows(), &Op::Rope { rope: &table, heads, start }, x),

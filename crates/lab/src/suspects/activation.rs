@@ -33,12 +33,12 @@ type Function = fn(f64) -> f64;
 /// What stands for SiLU.
 const OTHERS: [(&str, Function); 7] = [
     ("GELU (erf)", |x| 0.5 * x * (1.0 + libm::erf(x * FRAC_1_SQRT_2))),
-    ("GELU (tanh)", |x| 0.5 * x * (1.0 + ((2.0 / PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh())),
-    ("GELU (sigmoid)", |x| x / (1.0 + (-1.702 * x).exp())),
+    ("GELU (tanh)", |x| 0.5 * x * (1.0 + libm::tanh((2.0 / PI).sqrt() * (x + 0.044_715 * x * x * x)))),
+    ("GELU (sigmoid)", |x| x / (1.0 + libm::exp(-1.702 * x))),
     ("ReLU", |x| x.max(0.0)),
     ("none", |x| x),
-    ("sigmoid", |x| 1.0 / (1.0 + (-x).exp())),
-    ("tanh", |x| x.tanh()),
+    ("sigmoid", |x| 1.0 / (1.0 + libm::exp(-x))),
+    ("tanh", libm::tanh),
 ];
 
 fn changes(scene: &Scene<'_>) -> Vec<Change> {

@@ -90,7 +90,7 @@ pub(super) fn rope(parameter: impl Into<String>, table: Rope) -> Change {
 pub(super) fn theta(rope: &Rope) -> Option<(f64, f64)> {
     let [first, second, ..] = rope.frequencies[..] else { return None };
     let n = 2.0 * rope.frequencies.len() as f64;
-    Some(((first / second).powf(n / 2.0), first))
+    Some((libm::pow(first / second, n / 2.0), first))
 }
 
 /// Attention with another mask.

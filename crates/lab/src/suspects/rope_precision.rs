@@ -51,7 +51,7 @@ fn turned(
         for t in 0..x[0].rows() {
             for (i, f) in rope.frequencies.iter().enumerate() {
                 let turn = angle((start + t) as f64, *f);
-                let (c, s) = (round(turn.cos() * rope.magnitude), round(turn.sin() * rope.magnitude));
+                let (c, s) = (round(libm::cos(turn) * rope.magnitude), round(libm::sin(turn) * rope.magnitude));
                 for (a, b) in pairs(rope, heads, x[0].cols(), i) {
                     let (xa, xb) = (f64::from(x[0].row(t)[a]), f64::from(x[0].row(t)[b]));
                     (own.row_mut(t)[a], own.row_mut(t)[b]) = ((xa * c) as f32, (xb * c) as f32);

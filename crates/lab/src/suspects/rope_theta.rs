@@ -41,7 +41,7 @@ fn changes(scene: &Scene<'_>) -> Vec<Change> {
 /// Each frequency as if it were scaled alike: `f_i (θ / θ')^(2i/n)`.
 fn with(rope: &Rope, own: f64, theta: f64) -> Rope {
     let n = 2.0 * rope.frequencies.len() as f64;
-    let f = |(i, f): (usize, &f64)| f * (own / theta).powf(2.0 * i as f64 / n);
+    let f = |(i, f): (usize, &f64)| f * libm::pow(own / theta, 2.0 * i as f64 / n);
     Rope { frequencies: rope.frequencies.iter().enumerate().map(f).collect(), ..rope.clone() }
 }
 
@@ -66,7 +66,7 @@ fn fit(rope: &Rope, heads: usize, start: usize, x: &Tensor<f32>, y: &Tensor<f32>
             dot += of(x, a) * of(y, a) + of(x, b) * of(y, b);
             cross += of(x, a) * of(y, b) - of(x, b) * of(y, a);
         }
-        f64::atan2(cross, dot)
+        libm::atan2(cross, dot)
     };
     let mut frequency: Option<f64> = None;
     for t in (0..x.rows()).filter(|t| start + t > 0) {
@@ -79,5 +79,5 @@ fn fit(rope: &Rope, heads: usize, start: usize, x: &Tensor<f32>, y: &Tensor<f32>
         frequency = Some((angle + turns * std::f64::consts::TAU) / position);
     }
     let (scale, n) = (rope.frequencies[0], 2.0 * pairs as f64);
-    frequency.map(|f| (scale / f).powf(n / 2.0)).filter(|theta| theta.is_finite() && *theta > 1.0)
+    frequency.map(|f| libm::pow(scale / f, n / 2.0)).filter(|theta| theta.is_finite() && *theta > 1.0)
 }

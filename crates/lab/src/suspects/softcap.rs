@@ -27,5 +27,5 @@ pub(super) const SUSPECT: Suspect = Suspect { name: "softcap", source: include_s
 
 fn changes(scene: &Scene<'_>) -> Vec<Change> {
     let (Point::AttnScores | Point::Logits) = scene.site.point else { return Vec::new() };
-    [50.0, 30.0, 20.0, 15.0].map(|c: f64| Change::map(format!("cap {c}"), move |s| c * (s / c).tanh())).into()
+    [50.0, 30.0, 20.0, 15.0].map(|c: f64| Change::map(format!("cap {c}"), move |s| c * libm::tanh(s / c))).into()
 }
