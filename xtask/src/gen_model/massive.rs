@@ -32,7 +32,7 @@ pub(super) fn blocks(plan: &TensorPlan, bytes: &mut [u8], first: usize) {
     let reads = !plan.name.starts_with("token_embd") && !plan.name.ends_with("attn_output.weight");
     for (i, block) in bytes.chunks_exact_mut(size).enumerate() {
         let place = first + i;
-        let reads_massive = reads && (plan.name.ends_with("ffn_down.weight") || place % per_row == 0);
+        let reads_massive = reads && (plan.name.ends_with("ffn_down.weight") || place.is_multiple_of(per_row));
         if reads_massive {
             silence(plan.tensor_type, block);
         }

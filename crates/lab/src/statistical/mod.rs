@@ -49,8 +49,7 @@ impl Outputs<'_> {
     }
 
     fn judge_distinct(&self, alpha: f64, position: &dyn Fn(usize) -> usize) -> Statistical {
-        let input = linear::Input { x: self.x, readings: vec![Reading::Plain] };
-        let exact = linear::evaluate(self.weight, self.bias, &[input]).remove(0).remove(0);
+        let exact = linear::evaluate(self.weight, self.bias, self.x, &[Reading::Plain]).remove(0);
         let inputs = self.inputs(&exact);
         let moments = inputs.moments();
         // Both the products and the value judged round in f32.

@@ -12,48 +12,38 @@ use crate::simd::Isa;
 /// Weight rows of one task.
 const TASK: usize = 16;
 
-/// Activations, and how they are read.
-#[derive(Debug, Clone)]
-pub struct Input<'a> {
-    /// `[T, in]`.
-    pub x: &'a Tensor<f32>,
-    /// Different ones.
-    pub readings: Vec<Reading>,
-}
-
-/// `x Wᵀ + b` for each input and each of its readings: `weight [out, in]`, `bias [out]`, results `[T, out]`. Weights are
-/// read once for all of them.
+/// `x Wᵀ + b` for each reading of `x`: `x [T, in]`, `weight [out, in]`, `bias [out]`, results `[T, out]`. Weights are read
+/// once for all of them.
 ///
 /// *Plain*: each weight is rounded once where the format has minimums; each of the `⌈in / 16⌉ + 4` additions that a term
 /// passes through rounds, the bias once more. *Coded*: activations are `d q` exactly; per block the product of both
 /// scales, at most the integer's conversion, and one addition round, then the joining of minimums and the bias. `f64`
 /// itself errs by less than `in · 2⁻⁵³ Σ|w x|`, 2⁻²⁹ of the bounds and not counted; how exact plain activations are is
 /// derived in `digits`.
-pub fn evaluate(weight: Matrix<'_>, bias: Option<&[f32]>, inputs: &[Input<'_>]) -> Vec<Vec<Declared>> {
+pub fn evaluate(weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32>, readings: &[Reading]) -> Vec<Declared> {
     let packed = whole::most(weight.tensor_type()).is_some();
-    let made = if packed { whole_numbers(weight, bias, inputs) } else { floats(weight, bias, inputs) };
-    let per_row: usize = inputs.iter().map(|i| i.x.rows() * i.readings.len()).sum();
-    let mut from = 0;
-    let mut one = |x: &Tensor<f32>| {
-        let outputs = Outputs { made: &made[from.min(made.len())..], per_row, positions: x.rows() };
-        from += x.rows();
-        outputs.declared(weight.rows())
+    let made = match packed {
+        true => products::evaluate(Isa::detect(), weight, bias, &[digits::Operand::new(x, readings)]),
+        false => floats(weight, bias, x, readings),
     };
-    inputs.iter().map(|i| i.readings.iter().map(|_| one(i.x)).collect()).collect()
+    let (positions, per_row) = (x.rows(), x.rows() * readings.len());
+    let of = |k: usize| {
+        let mut declared = Declared::zeros(positions, weight.rows());
+        declared.fill(|t, j| {
+            let Made { value, spread, bound } = made[j * per_row + k * positions + t];
+            (value, spread, bound)
+        });
+        declared
+    };
+    (0..readings.len()).map(of).collect()
 }
 
-fn whole_numbers(weight: Matrix<'_>, bias: Option<&[f32]>, inputs: &[Input<'_>]) -> Vec<Made> {
-    let operands: Vec<digits::Operand> = inputs.iter().map(|i| digits::Operand::new(i.x, &i.readings)).collect();
-    products::evaluate(Isa::detect(), weight, bias, &operands)
-}
-
-fn floats(weight: Matrix<'_>, bias: Option<&[f32]>, inputs: &[Input<'_>]) -> Vec<Made> {
-    let operands: Vec<Operand> = inputs.iter().flat_map(|i| i.readings.iter().map(|r| operand(*r, i.x))).collect();
-    let readings: Vec<Reading> = operands.iter().flat_map(|o| vec![o.reading; o.positions]).collect();
-    let per_row = readings.len().max(1);
+fn floats(weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32>, readings: &[Reading]) -> Vec<Made> {
+    let operands: Vec<Operand> = readings.iter().map(|r| operand(*r, x)).collect();
+    let (positions, per_row) = (x.rows().max(1), (x.rows() * readings.len()).max(1));
     let one = |(i, output): (usize, &Output)| {
         let bias = bias.map(|b| f64::from(b[i / per_row]));
-        Join::new(readings[i % per_row], bias, weight.cols()).of(output)
+        Join::new(readings[i % per_row / positions], bias, weight.cols()).of(output)
     };
     rows(weight, &operands).par_iter().enumerate().map(one).collect()
 }
@@ -79,24 +69,6 @@ pub(super) struct Made {
     pub(super) value: f64,
     pub(super) spread: f64,
     pub(super) bound: f64,
-}
-
-/// The outputs of one reading: `positions` of every `per_row`.
-struct Outputs<'a> {
-    made: &'a [Made],
-    per_row: usize,
-    positions: usize,
-}
-
-impl Outputs<'_> {
-    fn declared(&self, rows: usize) -> Declared {
-        let mut declared = Declared::zeros(self.positions, rows);
-        declared.fill(|t, j| {
-            let Made { value, spread, bound } = self.made[j * self.per_row + t];
-            (value, spread, bound)
-        });
-        declared
-    }
 }
 
 /// What the outputs of one row and reading have in common.

@@ -130,8 +130,7 @@ pub fn evaluate(paths: &[&dyn Path], op: &Op<'_>, inputs: &[&Tensor<f32>]) -> Ve
             let readings: Vec<Reading> = paths.iter().map(|p| p.reading(weight.tensor_type())).collect();
             let mut different: Vec<Reading> = Vec::new();
             different.extend(readings.iter().enumerate().filter(|(i, r)| !readings[..*i].contains(r)).map(|(_, r)| *r));
-            let input = linear::Input { x: inputs[0], readings: different.clone() };
-            let made = linear::evaluate(weight, bias, &[input]).swap_remove(0);
+            let made = linear::evaluate(weight, bias, inputs[0], &different);
             let of = |r: &Reading| different.iter().position(|d| d == r).map(|i| made[i].clone());
             readings.iter().filter_map(of).collect()
         }

@@ -205,8 +205,7 @@ fn the_spread_estimated_from_chunks_is_near_the_exact_one() {
         let x = random.tensor(1, cols);
         let paths: [&dyn Path; 3] = [&Standalone::new(), &FusedQ8k::new(), &FusedQ8x32::new()];
         for reading in paths.map(|path| path.reading(f.tensor_type())) {
-            let input = linear::Input { x: &x, readings: vec![reading] };
-            let made = &linear::evaluate(weight, None, &[input])[0][0];
+            let made = &linear::evaluate(weight, None, &x, &[reading])[0];
             for row in 0..rows {
                 let (value, spread, bound) = linear::exact(weight, None, x.row(0), reading, row);
                 assert!((made.value[row] - value).abs() <= 0.1 * spread, "{} {reading:?} row {row}", f.name());
