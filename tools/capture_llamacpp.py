@@ -60,9 +60,12 @@ class Recorder:
             return True
         tensor = ctypes.cast(pointer, ctypes.POINTER(Tensor)).contents
         op, name = self.op_name(tensor.op).decode(), tensor.name.decode()
-        if op == "MUL_MAT" and name.startswith("node_"):  # the output projection has no name of its own
-            source = ctypes.cast(tensor.src[1], ctypes.POINTER(Tensor)).contents.name.decode()
-            name = source.replace("kqv_out", "attn_out") if source.startswith("kqv_out") else name
+        if name.startswith("node_") and op in ("MUL_MAT", "FLASH_ATTN_EXT"):  # without a name of their own
+            source = ctypes.cast(tensor.src[op == "MUL_MAT"], ctypes.POINTER(Tensor)).contents.name.decode()
+            if source.startswith("kqv_out-"):
+                name = source.replace("kqv_out", "attn_out")
+            elif source.startswith("Qcur-"):  # `Qcur-3 (view) (permuted)`
+                name = source.split(" ")[0].replace("Qcur", "__fattn__")
         if tensor.type == 0 and tensor.data and op not in NO_VALUE and not name.startswith(("cache_", "node_")):
             key, n = f"{name}@{op}", 2
             while key in self.values:
@@ -162,8 +165,10 @@ def main() -> None:
         tensors = run(args, path, ids)
     if args.layers is not None:
         tensors = {name: value for name, value in tensors.items() if layer_of(name) < args.layers}
+    # Its graph casts keys and values of f32 to f16 for flash attention.
+    kv = "f16" if args.flash and args.kv == "f32" else args.kv
     capture = {
-        "engine": f"llama.cpp (llama-cpp-python {llama_cpp.__version__})", "activations": "ggml", "kv": args.kv,
+        "engine": f"llama.cpp (llama-cpp-python {llama_cpp.__version__})", "activations": "ggml", "kv": kv,
         "dtype": "f32", "flash": args.flash, "repack": args.repack, "threads": args.threads,
         "model": [{"path": str(args.model), "blake3": digest}], "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
