@@ -69,7 +69,7 @@ fn excuse(named: &mut [Named]) {
     let channels = !hidden[0].is_empty() && hidden[0] == hidden[1] && hidden[1] == hidden[2];
     for n in named {
         let both = |n: &Named| {
-            let places = places([&*n].into_iter());
+            let places = places([n].into_iter());
             places.iter().all(|(layer, _)| [false, true].iter().all(|key| places.contains(&(*layer, *key))))
         };
         n.equivalent = match n.suspect.as_str() {

@@ -59,6 +59,9 @@ pub(crate) struct Run {
     pub(crate) logits: T64,
 }
 
+/// Is shown the steps as they grow, with the layers run so far; may end the work.
+pub(crate) type OnStep<'w> = &'w mut dyn FnMut(&[Option<Step>], u64) -> Result<(), LabError>;
+
 /// One prompt, both sides.
 pub(crate) struct Chain<'c, 'p> {
     model: &'c Model,
@@ -131,7 +134,7 @@ impl<'c, 'p> Chain<'c, 'p> {
         &mut self,
         groups: &[Group],
         steps: &mut Vec<Option<Step>>,
-        each: &mut dyn FnMut(&[Option<Step>], u64) -> Result<(), LabError>,
+        each: OnStep<'_>,
     ) -> Result<Vec<Step>, LabError> {
         steps.resize(groups.len(), None);
         // The stream that the last switched group leaves, with its logits where they were needed.
@@ -199,7 +202,7 @@ impl<'c, 'p> Chain<'c, 'p> {
             let part = self.found.faults[&site].part.clone();
             let [without, with] = [Some(&part), None].map(|less| {
                 let mixed = Prefix { a: self.a, b: self.b, last: site, less };
-                self.from_site(&mixed, site)
+                self.after_site(&mixed, site)
             });
             sum += self.step(&without, &with).share;
         }
@@ -207,7 +210,7 @@ impl<'c, 'p> Chain<'c, 'p> {
     }
 
     /// The logits when `mixed` evaluates what follows B's stream before `site`.
-    fn from_site(&mut self, mixed: &Prefix<'_>, site: Site) -> T64 {
+    fn after_site(&mut self, mixed: &Prefix<'_>, site: Site) -> T64 {
         let layer = match (site.layer, site.point) {
             (Some(layer), _) => layer,
             (None, Point::Embed) => {
