@@ -102,8 +102,9 @@ pub(crate) fn for_each(parts: usize, part: Part<'_>) {
         let _open = Open::new(Op { part: erased, parts, helpers: threads - 1 });
         take(parts, part);
     }
+    let panic = lock(&SHARED.panic).take();
     drop(existing);
-    if let Some(panic) = lock(&SHARED.panic).take() {
+    if let Some(panic) = panic {
         resume_unwind(panic);
     }
 }
