@@ -32,10 +32,10 @@ fn run(subject: &Subject<'_>, log: &mut Log<'_>) -> Result<(), LabError> {
 
 fn race<'r>(subject: &'r Subject<'_>, weights: &'r Weights, pool: &'r ThreadPool) -> Race<'r> {
     let (positions, rows, cols) = SHAPE;
-    let matrix = weights.matrix(0);
+    let (isa, matrix) = (subject.isa, weights.matrix(0));
     let name = format!("{} {rows} x {cols}, {positions} positions, {}", matrix.format().name(), kit::on(pool));
     let mut race = Race::new("gemm", name, "GMAC/s");
-    kit::peaks(&mut race, subject.isa, pool, 1e9, 1.0);
+    kit::peaks(&mut race, isa, pool, 1e9, 1.0);
     let work = (positions * rows * cols) as f64 / 1e9;
     let x = kit::activations(positions, cols);
     for path in subject.paths {
@@ -47,7 +47,10 @@ fn race<'r>(subject: &'r Subject<'_>, weights: &'r Weights, pool: &'r ThreadPool
         });
         let plain = path.reading(matrix.tensor_type()) == Reading::Plain;
         let target = (path.name() == "standalone").then_some(STANDALONE_SHARE);
-        race.speed(path.name(), if plain { kit::F32_PEAK } else { kit::INT8_PEAK }, target);
+        match plain {
+            true => race.speed(path.name(), kit::F32_PEAK, target),
+            false => kit::share_of_int8_peak(&mut race, isa, path.name(), None),
+        }
     }
     kit::peers(subject, &mut race, pool, weights, &x, work);
     race

@@ -5,7 +5,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use twinpath_engine::{EngineError, Model, NoProbe, Rows, Session, Tensor};
 use twinpath_formats::{Matrix, TensorType};
 use twinpath_paths::limits::{self, Buffer, Pages};
-use twinpath_paths::simd::Isa;
+use twinpath_paths::simd::{Isa, Level};
 use twinpath_paths::{Path, fused_q8k, fused_q8x32};
 
 use super::race::Race;
@@ -77,14 +77,33 @@ fn multiply(limit: Limit, isa: Isa, macs: f64) -> f64 {
 /// Names of the peaks.
 pub(super) const INT8_PEAK: &str = "int8 peak";
 pub(super) const F32_PEAK: &str = "f32 peak";
+/// Of VNNI, where the instruction set has tiles beyond it.
+pub(super) const VNNI_PEAK: &str = "int8 peak of VNNI";
 
-/// Lets both peaks take part: `macs` products count as `work`. One that the instruction set has not takes no part.
+/// Lets the peaks take part: `macs` products count as `work`. One that the instruction set has not takes no part.
 pub(super) fn peaks<'r>(race: &mut Race<'r>, isa: Isa, pool: &'r ThreadPool, macs: f64, work: f64) {
     let limits: [(&str, Limit); 2] = [(INT8_PEAK, limits::multiply_int8), (F32_PEAK, limits::multiply_f32)];
     for (name, limit) in limits {
         if limit(isa, 1).is_some() {
             race.racer(name, pool, move || Ok(multiply(limit, isa, macs) / macs * work));
         }
+    }
+    if let Some(vnni) = vnni_below(isa) {
+        race.racer(VNNI_PEAK, pool, move || Ok(multiply(limits::multiply_int8, vnni, macs) / macs * work));
+    }
+}
+
+/// VNNI, where `isa` is wider.
+fn vnni_below(isa: Isa) -> Option<Isa> {
+    Isa::new(Level::Avx512Vnni).filter(|vnni| isa.level() > vnni.level())
+}
+
+/// Asks for the speed of `name` beside the peak of its products; `target` is a share of the peak that VNNI has.
+pub(super) fn share_of_int8_peak(race: &mut Race<'_>, isa: Isa, name: &str, target: Option<f64>) {
+    let tiles = vnni_below(isa).is_some();
+    race.speed(name, INT8_PEAK, target.filter(|_| !tiles));
+    if tiles {
+        race.speed(name, VNNI_PEAK, target);
     }
 }
 

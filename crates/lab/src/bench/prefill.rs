@@ -31,8 +31,11 @@ fn run(subject: &Subject<'_>, log: &mut Log<'_>) -> Result<(), LabError> {
             std::hint::black_box(session.forward(tokens, Rows::Last, &mut NoProbe)?);
             Ok(work)
         });
-        let peak = if path.name() == "standalone" { kit::F32_PEAK } else { kit::INT8_PEAK };
-        race.speed(path.name(), peak, (path.name() == "fused-q8k" && kit::is_large(model)).then_some(SHARE));
+        let target = (path.name() == "fused-q8k" && kit::is_large(model)).then_some(SHARE);
+        match path.name() {
+            "standalone" => race.speed(path.name(), kit::F32_PEAK, None),
+            name => kit::share_of_int8_peak(&mut race, subject.isa, name, target),
+        }
     }
     kit::finer_scales(&mut race, model, 1.25);
     log.race(race)
