@@ -30,8 +30,8 @@ pub(super) fn dots<const V: usize>(
 ) {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` of this level exists only if the features of the function were detected.
-        Level::Avx512Vnni => unsafe { x86::vnni(w, from, x, out) },
+        // SAFETY: an `Isa` of this level exists only if the features of the function were detected; AMX's include VNNI.
+        Level::Avx512Vnni | Level::Amx => unsafe { x86::vnni(w, from, x, out) },
         _ => isa.run(Portable { w, from, x, out }),
     }
 }
@@ -40,8 +40,8 @@ pub(super) fn dots<const V: usize>(
 pub(super) fn moments(isa: Isa, integers: &[i16; CHUNK], steps: &[i16; 16]) -> [i32; 16] {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` of this level exists only if the features of the function were detected.
-        Level::Avx512Vnni => unsafe { x86::moments(integers, steps) },
+        // SAFETY: an `Isa` of this level exists only if the features of the function were detected; AMX's include VNNI.
+        Level::Avx512Vnni | Level::Amx => unsafe { x86::moments(integers, steps) },
         _ => {
             let mut moments = [0i32; 16];
             for (g, integers) in integers.as_chunks::<32>().0.iter().enumerate() {
