@@ -23,7 +23,7 @@ fn a_planted_mistake_is_named_with_its_parameter_and_site() {
     assert!(ended.out.contains("first unexplained site: blk.2.k_rope"), "{}", ended.out);
     let ended = twinpath(&[&["compare", "--plant", "bias@q", "--layers", "-q"], &TOKENS[..]].concat());
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.out.contains("first unexplained site: blk.0.q"), "{}", ended.out);
+    assert!(ended.out.contains("arithmetic does not explain blk.0.q"), "{}", ended.out);
 }
 
 #[test]

@@ -36,7 +36,8 @@ impl<E: Elem> Probe<E> for Observer {
     }
 }
 
-/// Logits whose bits are not those of the first run: how many, of how many compared.
+/// Logits whose bits are not those of the first run in any of the others: how many, of how many compared. A logit counts
+/// once, because how many ways there are depends on the machine.
 pub(super) fn differing(
     model: &Model,
     path: PathName,
@@ -64,13 +65,17 @@ pub(super) fn differing(
         }
     }
     let reference = run(model, path, tokens, &first, fault)?;
-    let (mut differing, mut compared) = (0, 0);
+    let mut differs = vec![false; reference.len()];
+    let mut compared = reference.len();
     for way in &ways {
         let again = run(model, path, tokens, way, fault)?;
-        differing += reference.iter().zip(&again).filter(|(a, b)| a != b).count() as u64;
-        compared += again.len() as u64;
+        differs.iter_mut().zip(reference.iter().zip(&again)).for_each(|(differs, (a, b))| *differs |= a != b);
+        compared = compared.min(again.len());
     }
-    Ok((differing, compared))
+    if ways.is_empty() {
+        compared = 0;
+    }
+    Ok((differs.into_iter().filter(|d| *d).count() as u64, compared as u64))
 }
 
 fn run(

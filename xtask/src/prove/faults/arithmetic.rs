@@ -105,8 +105,8 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "activations that are not numbers are coded as zeros",
         edits: &[Replace(
             "crates/paths/src/q8.rs",
-            "        return f32::NAN;\n    }\n    let max",
-            "        return 0.0;\n    }\n    let max",
+            "        return f32::NAN;\n    }\n    let iscale",
+            "        return 0.0;\n    }\n    let iscale",
         )],
         catcher: Test {
             target: PATHS,

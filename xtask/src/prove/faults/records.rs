@@ -18,8 +18,8 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "an element that is not a number counts as compared",
         edits: &[Replace(
             "crates/evidence/src/drift.rs",
-            "                continue;\n",
-            "                self.compared += 1;\n                continue;\n",
+            "let compared = lanes::count(&row.compared);",
+            "let compared = value.len() as u64;",
         )],
         catcher: Test { target: EVIDENCE, name: "a_non_finite_element_is_counted_and_never_equal" },
         sign: "",
