@@ -1,7 +1,5 @@
 //! `twinpath diagnose`.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use twinpath_lab::diagnose::{DiagnoseOptions, diagnose};
@@ -21,9 +19,6 @@ pub(crate) struct Args {
     b: Option<String>,
     #[command(flatten)]
     prompt: Prompt,
-    /// YAML file that says what the names in a recording of another engine mean
-    #[arg(long, value_name = "FILE")]
-    map: Option<PathBuf>,
     /// Self-test: B makes a known mistake, NAME[=PARAMETER][@SITE] of `twinpath list suspects`; without SITE wherever it can
     #[arg(long, value_name = "MISTAKE")]
     plant: Option<String>,
@@ -44,7 +39,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
         None => Ok(bundled(name)?.display().to_string()),
     };
     let (a, b) = (given(&args.a, BUNDLED_APR)?, given(&args.b, BUNDLED_GGUF)?);
-    let (a, b) = Opened::pair(&a, &b, args.map.as_deref(), global)?;
+    let (a, b) = Opened::pair(&a, &b, None, global)?;
     let tokens = tokens(&args.prompt, &a, &b)?;
     let b = b.with_mistake(args.plant.as_deref(), &tokens)?;
     let options = DiagnoseOptions { alpha: args.alpha, hash: !args.no_hash, keep: args.top };

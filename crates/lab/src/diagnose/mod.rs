@@ -65,7 +65,7 @@ pub fn diagnose(
         warnings: Vec::new(),
         outcome: Outcome::Measured,
     };
-    let mismatch = a.config().difference(b.config()).or_else(|| b.misses(tokens));
+    let mismatch = a.config().difference(b.config()).or_else(|| b.misses(tokens)).or_else(|| stranger(b));
     if let Some(reason) = mismatch {
         record.outcome = Outcome::Incomparable { reason };
         return Ok(record);
@@ -119,6 +119,17 @@ pub fn diagnose(
 /// Values of a run, for the share of its chance of a false alarm.
 fn count(a: &Party<'_>) -> usize {
     3 + (twinpath_engine::site::POINTS.len() - 3) * a.config().layers
+}
+
+/// Why the values of another engine are not judged here: suspects are tried in the order of operations of our own paths, by
+/// which a faithful engine of another order would be convicted.
+fn stranger(b: &Party<'_>) -> Option<String> {
+    b.trace()?.engine()?;
+    Some(format!(
+        "{} was recorded by another engine, whose order of additions is unknown: `twinpath compare` judges it, known \
+         mistakes are tried on models and on recordings of `twinpath trace` alone",
+        b.label
+    ))
 }
 
 /// What B's arithmetic is taken to be: that of its path, if it is one of ours; else A's; else plain f32.
