@@ -1,4 +1,5 @@
 //! `twinpath diagnose`.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, reason = "doc comments here are help texts")]
 
 use anyhow::Result;
 use clap::Args as ClapArgs;

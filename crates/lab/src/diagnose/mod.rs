@@ -1,8 +1,8 @@
 //! Which known mistake explains what arithmetic does not.
 //!
 //! A's model is believed. B is run, or read from a recording; its values stand in for A's, so that each op of A's model is
-//! judged on the inputs that B had there ([`follow`]). At a site that is unexplained every suspect of the catalogue is
-//! tried: does the residual vanish with its mistake in it? Suspects that explain most sites are named ([`verdict`]).
+//! judged on the inputs that B had there (`follow`). At a site that is unexplained every suspect of the catalogue is
+//! tried: does the residual vanish with its mistake in it? Suspects that explain most sites are named (`name`).
 
 mod follow;
 mod name;
