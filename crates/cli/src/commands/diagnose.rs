@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// A, whose model is believed: MODEL[@PATH] [default: the bundled .apr along standalone]
     #[arg(requires = "b")]
     a: Option<String>,
-    /// B, which is judged: MODEL[@PATH] or a trace [default: the bundled .gguf along fused-q8k]
+    /// B, which is judged: MODEL[@PATH] or a recording of `twinpath trace` [default: the bundled .gguf along fused-q8k]
     b: Option<String>,
     #[command(flatten)]
     prompt: Prompt,
