@@ -266,6 +266,10 @@ def block_bytes(kernel):
     return 210 if "q6_K" in kernel else 144
 
 
+# Our entrants, the best first.
+OURS = ("fused-q8k, copied", "fused-q8k", "decode", "code")
+
+
 def kernels(args, model, folder):
     """Ours from `twinpath bench`, ggml's by call; the rounds alternate."""
     ggml = Ggml(folder)
@@ -280,7 +284,7 @@ def kernels(args, model, folder):
         pairs = []
         for groups, theirs in rounds:
             found = [g for g in groups if g["measure"] == measure and part in g["name"] and threads in g["name"]]
-            mine = [e["rate"]["median"] for g in found for e in g["entrants"] if e["name"] in ("fused-q8k", "decode", "code")]
+            mine = [e["rate"]["median"] for n in OURS for g in found for e in g["entrants"] if e["name"] == n]
             if mine and theirs[name]:
                 pairs.append((mine[0], theirs[name]))
         if pairs:

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::choices::{IsaChoice, LoadChoice};
+
 /// Numerical differential debugging of LLM inference: runs one model along several numeric paths and shows, op by op,
 /// where they part.
 ///
@@ -34,29 +36,16 @@ pub(crate) struct Global {
     /// Instruction set to compute with; results do not depend on it
     #[arg(long, global = true, value_enum, default_value_t = IsaChoice::Auto)]
     pub(crate) isa: IsaChoice,
+    /// Where the fused paths read weights: where the file is mapped, or in a copy laid out for the kernels, which takes as much
+    /// memory again, in part the file's; results do not depend on it
+    #[arg(long, global = true, value_enum, default_value_t = LoadChoice::Auto)]
+    pub(crate) load: LoadChoice,
     /// Accept a file whose checksums do not fit, and skip the scan for infinite or NaN scales
     #[arg(long, global = true)]
     pub(crate) no_verify: bool,
     /// No progress bar
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-}
-
-/// Instruction sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum IsaChoice {
-    /// The widest that this processor has
-    Auto,
-    /// What every processor has
-    Portable,
-    /// AVX2 and FMA
-    Avx2,
-    /// AVX-512
-    Avx512,
-    /// AVX-512 with VNNI
-    Avx512vnni,
-    /// The same with AMX
-    Amx,
 }
 
 #[derive(Debug, Subcommand)]

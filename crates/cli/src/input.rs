@@ -2,20 +2,25 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use twinpath_engine::chat::{ChatOptions, ChatTemplate, Message};
 use twinpath_engine::tokenizer::Tokenizer;
 use twinpath_engine::{Model, Oracle, load};
 use twinpath_formats::Verify;
+use twinpath_lab::copy::{self, Load};
 use twinpath_lab::diagnose::Plant;
 use twinpath_lab::policies::{self, Builtin, POLICIES};
 use twinpath_lab::trace::names::user::UserMap;
 use twinpath_lab::trace::{Selection, Trace};
 use twinpath_lab::{Arithmetic, ModelSpec, Party, party::Source};
+use twinpath_paths::Tiles;
 use twinpath_paths::simd::{Isa, Level};
 
-use crate::args::{Global, IsaChoice, Prompt};
+use crate::args::{Global, Prompt};
+use crate::choices::{IsaChoice, LoadChoice};
+use crate::progress::Bar;
 
 /// Prompt of a comparison that names none: long enough that RoPE and the mask have something to do.
 pub(crate) const DEFAULT_PROMPT: &str = "The Python standard library provides\n   :mod:`pickle` and :mod:`pickle` \
@@ -67,6 +72,8 @@ pub(crate) enum Opened {
         model: Rc<Model>,
         /// The arithmetic.
         arithmetic: Arithmetic,
+        /// The copies of weights that it reads.
+        tiles: Option<Arc<Tiles>>,
     },
     /// A recording.
     Trace {
@@ -88,7 +95,8 @@ impl Opened {
         if !global.no_verify {
             model.file().check_finite()?;
         }
-        Opened::along(Rc::new(model), spec, global)
+        let tiles = tiles(&model, global, Load::Map)?;
+        Opened::along(Rc::new(model), tiles, spec, global)
     }
 
     /// Opens both sides of a comparison, each `MODEL[@PATH]` or a trace. A trace of another engine is read as one of the
@@ -121,23 +129,37 @@ impl Opened {
         }
         let spec = ModelSpec::parse(text)?;
         match other {
-            Opened::Model { model, .. } if model.path() == spec.model => Opened::along(Rc::clone(model), &spec, global),
+            Opened::Model { model, tiles, .. } if model.path() == spec.model => {
+                Opened::along(Rc::clone(model), tiles.clone(), &spec, global)
+            }
             _ => Opened::model(&spec, global),
         }
     }
 
-    fn along(model: Rc<Model>, spec: &ModelSpec, global: &Global) -> Result<Opened> {
-        Ok(Opened::Model { label: spec.label(), model, arithmetic: Arithmetic::new(spec.path, isa(global)?) })
+    fn along(model: Rc<Model>, tiles: Option<Arc<Tiles>>, spec: &ModelSpec, global: &Global) -> Result<Opened> {
+        let mut arithmetic = Arithmetic::new(spec.path, isa(global)?);
+        tiles.iter().for_each(|tiles| arithmetic.adopt(tiles));
+        Ok(Opened::Model { label: spec.label(), model, arithmetic, tiles })
+    }
+
+    /// The same, for a run that may be long: unless told otherwise, large weights are copied.
+    pub(crate) fn copied(mut self, global: &Global) -> Result<Opened> {
+        if let Opened::Model { model, arithmetic, tiles: held @ None, .. } = &mut self {
+            *held = tiles(model, global, Load::Auto)?;
+            held.iter().for_each(|tiles| arithmetic.adopt(tiles));
+        }
+        Ok(self)
     }
 
     /// The same model along another arithmetic; recordings have none.
     pub(crate) fn rerouted(self, policy: &str, global: &Global) -> Result<Opened> {
-        let Opened::Model { label, model, .. } = self else {
+        let Opened::Model { label, model, tiles, .. } = self else {
             bail!("a recording runs along no other path: --policy needs models");
         };
-        let (name, arithmetic) = self::policy(policy, global)?;
+        let (name, mut arithmetic) = self::policy(policy, global)?;
+        tiles.iter().for_each(|tiles| arithmetic.adopt(tiles));
         let model_label = label.rsplit_once('@').map_or(label.as_str(), |(model, _)| model);
-        Ok(Opened::Model { label: format!("{model_label}@{name}"), model, arithmetic })
+        Ok(Opened::Model { label: format!("{model_label}@{name}"), model, arithmetic, tiles })
     }
 
     /// Opens `MODEL[@PATH]` or a trace.
@@ -152,24 +174,35 @@ impl Opened {
     /// The same, making a known mistake.
     pub(crate) fn with_mistake(self, mistake: Option<&str>, tokens: &[u32]) -> Result<Opened> {
         let Some(mistake) = mistake else { return Ok(self) };
-        let Opened::Model { label, model, arithmetic: Arithmetic::Path(path) } = self else {
+        let Opened::Model { label, model, arithmetic: Arithmetic::Path(path), tiles } = self else {
             bail!("a mistake can be planted in a model along a path, which B is not");
         };
         let party = Party { label: label.clone(), source: Source::Model(&model, &Arithmetic::Oracle(Oracle)) };
         let planted = Plant::parse(mistake).plant(&party, path, tokens)?;
         let arithmetic = Arithmetic::Path(Box::new(planted));
-        Ok(Opened::Model { label: format!("{label} with {mistake}"), model, arithmetic })
+        Ok(Opened::Model { label: format!("{label} with {mistake}"), model, arithmetic, tiles })
     }
 
     /// As a side of a comparison.
     pub(crate) fn party(&self) -> Party<'_> {
         match self {
-            Opened::Model { label, model, arithmetic } => {
+            Opened::Model { label, model, arithmetic, .. } => {
                 Party { label: label.clone(), source: Source::Model(model, arithmetic) }
             }
             Opened::Trace { label, trace } => Party { label: label.clone(), source: Source::Trace(trace) },
         }
     }
+}
+
+/// Copies of a model's weights, as the command line says; `auto` where it says nothing.
+pub(crate) fn tiles(model: &Model, global: &Global, auto: Load) -> Result<Option<Arc<Tiles>>> {
+    let load = match global.load {
+        LoadChoice::Auto => auto,
+        LoadChoice::Map => Load::Map,
+        LoadChoice::Copy => Load::Copy,
+    };
+    let mut bar = Bar::new("copying weights", global.quiet);
+    Ok(copy::tiles(model, isa(global)?, load, &mut |done, total| bar.at(done, total))?)
 }
 
 /// A policy by the letter of its option, its name, or its file; with the name to show.

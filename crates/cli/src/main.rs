@@ -1,6 +1,7 @@
 //! `twinpath`: where two inference paths over the same weights part.
 
 mod args;
+mod choices;
 mod commands;
 mod input;
 mod progress;

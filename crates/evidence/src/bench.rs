@@ -20,12 +20,30 @@ pub struct Bench {
     pub machine: Machine,
     /// The command, files by their names alone.
     pub command: String,
+    /// Where the fused paths read weights; absent in records from before there was a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// In the order of measuring.
     pub groups: Vec<Group>,
     /// Memory of a short run, measured before anything else took memory; absent where the system does not tell.
     pub memory: Option<Memory>,
     /// Doubts.
     pub warnings: Vec<Warning>,
+}
+
+/// Where weights are read.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum Load {
+    /// Where the file is mapped.
+    Map,
+    /// In a copy laid out for the kernels.
+    Copy {
+        /// Bytes of the copy.
+        bytes: u64,
+        /// Seconds that it took.
+        seconds: f64,
+    },
 }
 
 /// Entrants that took turns: each ran once in each round.

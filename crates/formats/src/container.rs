@@ -118,6 +118,8 @@ pub trait Container: Send + Sync {
     fn tensor(&self, name: &str) -> Option<&TensorEntry>;
     /// The bytes of one of this container's tensors.
     fn bytes(&self, entry: &TensorEntry) -> &[u8];
+    /// The bytes of its files. Whoever holds them keeps them where they are, also when the container is gone.
+    fn files(&self) -> Vec<Bytes>;
 
     /// The tensor of this name as a matrix; see [`TensorEntry::rows_cols`].
     ///

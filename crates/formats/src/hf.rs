@@ -214,4 +214,8 @@ impl Container for HfFolder {
         let begin = entry.offset as usize;
         &self.shards[entry.shard].1[begin..begin + entry.len as usize]
     }
+
+    fn files(&self) -> Vec<Bytes> {
+        self.shards.iter().map(|(_, bytes)| bytes.clone()).collect()
+    }
 }

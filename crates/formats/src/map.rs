@@ -69,6 +69,32 @@ impl Bytes {
     }
 }
 
+impl Bytes {
+    /// Takes a part of a mapped file out of this process's memory, where the system can: what is read of it again comes from
+    /// the file. Bytes that are not of this mapping are left alone.
+    pub fn let_go(&self, part: &[u8]) {
+        #[cfg(unix)]
+        if let Backing::Mapped(mapping) = &self.0 {
+            if self.holds(part) {
+                let offset = part.as_ptr().addr() - self.as_ptr().addr();
+                // SAFETY: the mapping is read-only and of a file, so that its pages hold what the file holds whenever they are
+                // brought back. Advice that is not taken changes nothing.
+                drop(unsafe {
+                    mapping.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, part.len())
+                });
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = part;
+    }
+
+    /// Whether a part is of these bytes.
+    pub fn holds(&self, part: &[u8]) -> bool {
+        let (all, of) = (self.as_ptr_range(), part.as_ptr_range());
+        all.start <= of.start && of.end <= all.end
+    }
+}
+
 impl From<Arc<[u8]>> for Bytes {
     fn from(bytes: Arc<[u8]>) -> Bytes {
         Bytes(Backing::Owned(bytes))
@@ -230,6 +256,26 @@ mod shrink {
     impl Slot {
         pub(super) fn claim(_path: &Path, _bytes: &[u8]) -> Option<Slot> {
             Some(Slot)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_let_go_is_read_again_from_the_file_and_owned_bytes_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bytes");
+        let content: Vec<u8> = (0..100_000u32).map(|i| (i * 7) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        for bytes in [Bytes::map(&path).unwrap(), Bytes::from(content.clone())] {
+            let other = vec![3; 10];
+            bytes.let_go(&bytes[5000..90_001]);
+            bytes.let_go(&other);
+            assert!(bytes.holds(&bytes[99_999..]) && !bytes.holds(&other));
+            assert_eq!((&bytes[..], &other[..]), (&content[..], &[3; 10][..]));
         }
     }
 }

@@ -119,6 +119,16 @@ pub enum LabError {
         /// Why.
         source: std::io::Error,
     },
+    /// Memory for copies of weights is short.
+    #[error(
+        "no memory for a copy of {bytes} bytes of weights: {source}; read them where the file is mapped: --load map"
+    )]
+    NoRoomForCopy {
+        /// How much.
+        bytes: u64,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Another engine refuses a product.
     #[error("{name}: {why}")]
     Peer {

@@ -5,6 +5,7 @@ pub mod change;
 pub mod compare;
 pub mod contract;
 mod contrast;
+pub mod copy;
 pub mod diagnose;
 pub mod error;
 pub mod experiments;

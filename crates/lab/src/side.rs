@@ -1,10 +1,11 @@
 //! One side of a comparison: something that can say, layer by layer, what it computed.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use twinpath_engine::{Elem, Mask, Model, Numerics, Op, Oracle, Point, Probe, Session, Site, Tensor};
 use twinpath_paths::simd::Isa;
-use twinpath_paths::{PATHS, Path};
+use twinpath_paths::{PATHS, Path, Tiles};
 
 use crate::error::LabError;
 use crate::judge::{Judged, Replay};
@@ -282,6 +283,13 @@ impl Arithmetic {
         match self {
             Arithmetic::Oracle(oracle) => Box::new(ModelSide::new(model, oracle, tokens)),
             Arithmetic::Path(path) => Box::new(ModelSide::new(model, path.as_ref(), tokens).replayed(replay)),
+        }
+    }
+
+    /// Reads copies of weights, where it is a path that can.
+    pub fn adopt(&mut self, tiles: &Arc<Tiles>) {
+        if let Arithmetic::Path(path) = self {
+            path.adopt(tiles);
         }
     }
 

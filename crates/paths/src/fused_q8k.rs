@@ -1,8 +1,12 @@
 //! `fused-q8k`: packed weights times activations coded in 8 bits, in exact integers per block.
 
+use std::sync::Arc;
+
 use twinpath_engine::{Numerics, Op, Site, Tensor};
 use twinpath_formats::{Matrix, TensorType};
 
+use crate::fused::Kernels;
+use crate::fused::tiles::Tiles;
 use crate::q8::{Codes, Scales};
 use crate::simd::Isa;
 use crate::{Path, Reading, f32_ops, fused, standalone};
@@ -22,6 +26,7 @@ use crate::{Path, Reading, f32_ops, fused, standalone};
 /// [`standalone`], all else that of [`f32_ops`].
 pub struct FusedQ8k {
     isa: Isa,
+    tiles: Vec<Arc<Tiles>>,
 }
 
 /// The name of [`FusedQ8k`] in reports and on the command line.
@@ -35,7 +40,7 @@ impl FusedQ8k {
 
     /// The path on one instruction set; the bits are the same on all.
     pub fn with_isa(isa: Isa) -> FusedQ8k {
-        FusedQ8k { isa }
+        FusedQ8k { isa, tiles: Vec::new() }
     }
 }
 
@@ -72,9 +77,10 @@ impl Numerics for FusedQ8k {
 
     fn eval(&self, _site: Site, op: &Op<'_>, inputs: &[&Tensor<f32>]) -> Tensor<f32> {
         let isa = self.isa;
+        let kernels = Kernels { isa, tiles: &self.tiles };
         match *op {
             Op::Embed { table, tokens } => standalone::embed(isa, table, tokens),
-            Op::Linear { weight, bias } => fused::linear(Scales::Ggml, isa, weight, bias, inputs[0]),
+            Op::Linear { weight, bias } => fused::linear(Scales::Ggml, kernels, weight, bias, inputs[0]),
             Op::Norm { weight, eps } => f32_ops::norm(isa, inputs[0], weight, eps),
             Op::Rope { rope, heads, start } => f32_ops::rope(inputs[0], rope, heads, start),
             Op::Scores { heads, kv_heads, scale } => f32_ops::scores(isa, inputs[0], inputs[1], heads, kv_heads, scale),
@@ -97,6 +103,10 @@ impl Path for FusedQ8k {
          then the bias added. A Q8_K block below 3.7e-37 counts as zero; a Q8_0 block above 8.3e6 overflows its f16 scale, \
          as in ggml; a non-finite activation makes its position's outputs NaN. F32, F16 and BF16 weights are decoded \
          exactly and multiply f32 activations as in standalone."
+    }
+
+    fn adopt(&mut self, tiles: &Arc<Tiles>) {
+        self.tiles.push(Arc::clone(tiles));
     }
 
     fn kernels(&self) -> String {

@@ -1,8 +1,12 @@
 //! `fused-q8x32`: packed weights times activations coded in 8 bits, with one f32 scale per 32 of them.
 
+use std::sync::Arc;
+
 use twinpath_engine::{Numerics, Op, Site, Tensor};
 use twinpath_formats::TensorType;
 
+use crate::fused::Kernels;
+use crate::fused::tiles::Tiles;
 use crate::q8::Scales;
 use crate::simd::Isa;
 use crate::{Path, Reading, Standalone, fused};
@@ -23,6 +27,7 @@ use crate::{Path, Reading, Standalone, fused};
 /// finite value overflows the scale. All but linear ops on quantised weights goes the way of [`Standalone`].
 pub struct FusedQ8x32 {
     isa: Isa,
+    tiles: Vec<Arc<Tiles>>,
 }
 
 /// The name of [`FusedQ8x32`] in reports and on the command line.
@@ -36,7 +41,7 @@ impl FusedQ8x32 {
 
     /// The path on one instruction set; the bits are the same on all.
     pub fn with_isa(isa: Isa) -> FusedQ8x32 {
-        FusedQ8x32 { isa }
+        FusedQ8x32 { isa, tiles: Vec::new() }
     }
 }
 
@@ -54,8 +59,9 @@ impl Numerics for FusedQ8x32 {
     }
 
     fn eval(&self, site: Site, op: &Op<'_>, inputs: &[&Tensor<f32>]) -> Tensor<f32> {
+        let kernels = Kernels { isa: self.isa, tiles: &self.tiles };
         match *op {
-            Op::Linear { weight, bias } => fused::linear(Scales::Per32, self.isa, weight, bias, inputs[0]),
+            Op::Linear { weight, bias } => fused::linear(Scales::Per32, kernels, weight, bias, inputs[0]),
             _ => Standalone::with_isa(self.isa).eval(site, op, inputs),
         }
     }
@@ -69,6 +75,10 @@ impl Path for FusedQ8x32 {
          scales, 32 after 32; the minimums' sum is joined at the end, then the bias added. 32 activations below 3.7e-37 count \
          as zero; a non-finite one makes its position's outputs NaN. F32, F16 and BF16 weights are decoded exactly and \
          multiply f32 activations as in standalone."
+    }
+
+    fn adopt(&mut self, tiles: &Arc<Tiles>) {
+        self.tiles.push(Arc::clone(tiles));
     }
 
     fn kernels(&self) -> String {

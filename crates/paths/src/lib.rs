@@ -24,7 +24,10 @@ mod test_values;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 pub use declared::{Declared, Reading};
+pub use fused::tiles::Tiles;
 pub use fused_q8k::FusedQ8k;
 pub use fused_q8x32::FusedQ8x32;
 use simd::Isa;
@@ -36,6 +39,8 @@ use twinpath_formats::TensorType;
 pub trait Path: Numerics<Elem = f32> + Send {
     /// What it does with quantised and with F16, BF16 and F32 weights, in a sentence or two.
     fn describe(&self) -> &'static str;
+    /// From now on reads these copies of weights, too, where its kernels can and the weights are among them. No bit changes.
+    fn adopt(&mut self, _tiles: &Arc<Tiles>) {}
     /// The kernels chosen, for records.
     fn kernels(&self) -> String;
     /// How it reads the activations that meet weights of this type: with it, [`declared`] knows all that it promises.

@@ -9,6 +9,8 @@
 //!
 //! *Too small.* A block whose reciprocal scale would overflow (largest magnitude below about 3.7e-37) is treated as zero.
 
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Level;
 use crate::simd::{Isa, Kernel};
 use crate::team;
 
@@ -172,27 +174,38 @@ impl Codes {
         if positions == 0 || blocks == 0 {
             return codes;
         }
-        let q = codes.q.chunks_mut(positions * shape.block);
-        let d = codes.d.chunks_mut(positions * scales.of(shape));
-        let sums = codes.sums.chunks_mut(positions * shape.sums());
-        let parts = q.zip(d).zip(sums).enumerate().map(|(b, ((q, d), sums))| Part { b, q, d, sums });
         if positions * cols < SERIAL_VALUES {
-            parts.for_each(|part| isa.run(Coding { part, shape, scales, x, cols }));
+            let part = Part { b: 0, q: &mut codes.q, d: &mut codes.d, sums: &mut codes.sums };
+            code(isa, Coding { part, shape, scales, x, cols });
         } else {
+            let q = codes.q.chunks_mut(positions * shape.block);
+            let d = codes.d.chunks_mut(positions * scales.of(shape));
+            let sums = codes.sums.chunks_mut(positions * shape.sums());
+            let parts = q.zip(d).zip(sums).enumerate().map(|(b, ((q, d), sums))| Part { b, q, d, sums });
             let mut parts: Vec<Part<'_>> = parts.collect();
             team::chunks(&mut parts, 1, |_, part| {
                 let Part { b, q, d, sums } = &mut part[0];
-                isa.run(Coding { part: Part { b: *b, q, d, sums }, shape, scales, x, cols });
+                code(isa, Coding { part: Part { b: *b, q, d, sums }, shape, scales, x, cols });
             });
         }
         codes
     }
 }
 
+/// Codes one part on `isa`.
+fn code(isa: Isa, coding: Coding<'_>) {
+    #[cfg(target_arch = "x86_64")]
+    if isa.level() >= Level::Avx512 && coding.scales == Scales::Ggml && coding.shape.block == Q8_K_BLOCK {
+        // SAFETY: an `Isa` of this level exists only where these instructions were detected.
+        return unsafe { x86::code_all(coding) };
+    }
+    isa.run(coding);
+}
+
 /// Below this many values, threads cost more than they save.
 const SERIAL_VALUES: usize = 1 << 15;
 
-/// Block `b` of every position.
+/// Some blocks of every position, from block `b` on.
 struct Part<'a> {
     b: usize,
     q: &'a mut [i8],
@@ -200,7 +213,7 @@ struct Part<'a> {
     sums: &'a mut [i16],
 }
 
-/// Coding block `b` of every position.
+/// Coding them.
 struct Coding<'a> {
     part: Part<'a>,
     shape: Shape,
@@ -254,21 +267,32 @@ impl Kernel for Coding<'_> {
 impl Coding<'_> {
     #[inline(always)]
     fn by<R: Rule>(self) {
-        let Coding { part: Part { b, q, d, sums }, shape, scales, x, cols } = self;
-        let of = scales.of(shape);
-        let rows = x.chunks_exact(cols).zip(q.chunks_exact_mut(shape.block));
-        for ((row, q), (d, sums)) in rows.zip(d.chunks_exact_mut(of).zip(sums.chunks_exact_mut(shape.sums()))) {
-            let x = &row[b * shape.block..(b + 1) * shape.block];
-            let width = shape.block / of;
+        let (shape, width) = (self.shape, self.shape.block / self.scales.of(self.shape));
+        self.positions(|x, q, d, sums| {
             for (d, (x, q)) in d.iter_mut().zip(x.chunks_exact(width).zip(q.chunks_exact_mut(width))) {
                 *d = R::code(x, q);
             }
             for (sum, q) in sums.iter_mut().zip(q.chunks_exact(shape.group)) {
                 *sum = q.iter().fold(0, |sum, q| sum.wrapping_add(i16::from(*q)));
             }
+        });
+    }
+
+    /// Calls `code` with each block of each position: its values, codes, scales and sums.
+    #[inline(always)]
+    fn positions(self, mut code: impl FnMut(&[f32], &mut [i8], &mut [f32], &mut [i16])) {
+        let Coding { part: Part { b, q, d, sums }, shape, scales, x, cols } = self;
+        let positions = x.len() / cols;
+        let each = d.chunks_exact_mut(scales.of(shape)).zip(sums.chunks_exact_mut(shape.sums()));
+        for (i, (q, (d, sums))) in q.chunks_exact_mut(shape.block).zip(each).enumerate() {
+            let at = i % positions * cols + (b + i / positions) * shape.block;
+            code(&x[at..at + shape.block], q, d, sums);
         }
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 #[cfg(test)]
 mod tests;

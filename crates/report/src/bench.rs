@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use comfy_table::Table;
-use twinpath_evidence::bench::{Bench, Entrant, Group, Held, Quantity, Ratio, Spread, Target, Warning};
+use twinpath_evidence::bench::{Bench, Entrant, Group, Held, Load, Quantity, Ratio, Spread, Target, Warning};
 
 use crate::number::{bytes, short};
 use crate::table::{table, text};
@@ -24,6 +24,9 @@ pub fn bench(record: &Bench, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "         {}", facts.join(", "))?;
     for file in &p.files {
         writeln!(out, "model    {} ({})", file.path, bytes(file.bytes))?;
+    }
+    if let Some(Load::Copy { bytes: n, seconds }) = record.load {
+        writeln!(out, "weights  {} copied for the kernels in {} s", bytes(n), short(Some(seconds)))?;
     }
     for group in &record.groups {
         writeln!(out, "\n{}: {}  ({} rounds; median, quartiles)", group.measure, group.name, group.rounds)?;

@@ -2,16 +2,18 @@
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, reason = "doc comments here are help texts")]
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::{Args as ClapArgs, ValueEnum};
 use twinpath_engine::Model;
 use twinpath_evidence::Bench;
+use twinpath_evidence::bench::Load;
 use twinpath_formats::Verify;
 use twinpath_formats::atomic::{write_atomically, write_error};
 use twinpath_lab::bench::{MEASURES, Measure, Pace, Peer, Subject, Threads, bench};
 use twinpath_lab::{Arithmetic, LabError, ModelSpec, PathName};
-use twinpath_paths::PATHS;
+use twinpath_paths::{PATHS, standalone};
 
 use super::print;
 use crate::args::Global;
@@ -70,12 +72,26 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
     };
     let spec = ModelSpec::parse(&given)?;
     let model = Model::open(&spec.model, if global.no_verify { Verify::None } else { Verify::Header })?;
-    let paths = paths(&args.paths, &given, &spec, global)?;
+    let mut paths = paths(&args.paths, &given, &spec, global)?;
+    let begin = Instant::now();
+    let tiles = input::tiles(&model, global, twinpath_lab::copy::Load::Auto)?;
+    let (load, mapped) = match &tiles {
+        None => (Load::Map, Vec::new()),
+        Some(tiles) => {
+            let mapped = paths.iter().map(Arithmetic::name).filter(|name| *name != standalone::NAME);
+            let mapped = mapped.filter_map(PathName::find).map(|name| Ok(Arithmetic::new(name, input::isa(global)?)));
+            let mapped = mapped.collect::<Result<Vec<_>>>()?;
+            paths.iter_mut().for_each(|path| path.adopt(tiles));
+            (Load::Copy { bytes: tiles.bytes(), seconds: begin.elapsed().as_secs_f64() }, mapped)
+        }
+    };
     let threads =
         global.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let subject = Subject {
         model: &model,
         paths: &paths,
+        mapped: &mapped,
+        load,
         peers: &peers,
         isa: input::isa(global)?,
         threads: Threads::new(threads)?,
@@ -151,6 +167,9 @@ fn command(args: &Args, global: &Global, given: &str) -> String {
     }
     if let Some(threads) = global.threads {
         line += &format!(" --threads {threads}");
+    }
+    if let Some(load) = global.load.to_possible_value().filter(|load| load.get_name() != "auto") {
+        line += &format!(" --load {}", load.get_name());
     }
     if let Some(isa) = global.isa.to_possible_value().filter(|isa| isa.get_name() != "auto") {
         line += &format!(" --isa {}", isa.get_name());

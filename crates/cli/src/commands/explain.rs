@@ -82,8 +82,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
     let a = Opened::any(&given(&args.a, BUNDLED_APR)?, global)?;
     let b = Opened::beside(&a, &given(&args.b, BUNDLED_GGUF)?, None, global)?;
     let (
-        Opened::Model { label, model, arithmetic },
-        Opened::Model { label: label_b, model: model_b, arithmetic: by_b },
+        Opened::Model { label, model, arithmetic, .. },
+        Opened::Model { label: label_b, model: model_b, arithmetic: by_b, .. },
     ) = (&a, &b)
     else {
         bail!("a recording cannot be switched site by site: name two models");

@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
     };
     let a = Opened::any(&given(&args.a, BUNDLED_APR)?, global)?;
     let b = Opened::beside(&a, &given(&args.b, BUNDLED_GGUF)?, None, global)?;
-    let (Opened::Model { model, .. }, Opened::Model { model: model_b, .. }) = (&a, &b) else {
+    let (Opened::Model { model, tiles, .. }, Opened::Model { model: model_b, tiles: tiles_b, .. }) = (&a, &b) else {
         bail!("a recording runs along no other path: name two models");
     };
     if let Some(difference) = model.config().difference(model_b.config()) {
@@ -69,8 +69,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
     if names.is_empty() {
         names = OPTIONS.map(str::to_owned).to_vec();
     }
-    let policies =
+    let mut policies =
         names.iter().map(|name| input::policy(name, global)).collect::<Result<Vec<(String, Arithmetic)>>>()?;
+    for (_, arithmetic) in &mut policies {
+        tiles.iter().chain(tiles_b).for_each(|tiles| arithmetic.adopt(tiles));
+    }
     let tries: Vec<Try<'_>> = policies
         .iter()
         .map(|(name, arithmetic)| {

@@ -15,12 +15,12 @@ use crate::input::{self, BUNDLED_GGUF, Opened, bundled};
 use crate::progress::note;
 
 pub(super) fn run(args: &Run, global: &Global) -> Result<u8> {
-    let opened = Opened::model(&spec(args)?, global)?;
+    let opened = Opened::model(&spec(args)?, global)?.copied(global)?;
     let opened = match &args.policy {
         Some(policy) => opened.rerouted(policy, global)?,
         None => opened,
     };
-    let Opened::Model { model, arithmetic, .. } = &opened else { bail!("a trace cannot be run") };
+    let Opened::Model { model, arithmetic, tiles, .. } = &opened else { bail!("a trace cannot be run") };
     let tokenizer = input::tokenizer(model);
     // Token ids need no tokenizer, so one that cannot be built is no obstacle to them.
     let tokenizer = if args.prompt.tokens.is_some() { tokenizer.unwrap_or(None) } else { tokenizer? };
@@ -41,7 +41,8 @@ pub(super) fn run(args: &Run, global: &Global) -> Result<u8> {
     let mut stream = Stream::new(tokenizer.as_ref(), !global.json);
     let generated = generate(model, arithmetic, &prompt, &options, &ends, &mut |id| stream.push(id))?;
     stream.finish()?;
-    report(global, tokenizer.as_ref(), &prompt, &generated)
+    let load = if tiles.is_some() { "copy" } else { "map" };
+    report(global, tokenizer.as_ref(), &prompt, &generated, load)
 }
 
 fn spec(args: &Run) -> Result<ModelSpec> {
@@ -112,7 +113,13 @@ impl<'t> Stream<'t> {
     }
 }
 
-fn report(global: &Global, tokenizer: Option<&Tokenizer>, prompt: &[u32], generated: &Generated) -> Result<u8> {
+fn report(
+    global: &Global,
+    tokenizer: Option<&Tokenizer>,
+    prompt: &[u32],
+    generated: &Generated,
+    load: &str,
+) -> Result<u8> {
     let rate = |tokens: usize, time: std::time::Duration| tokens as f64 / time.as_secs_f64().max(1e-9);
     let stop = match generated.stop {
         Stop::Length => "length",
@@ -140,6 +147,7 @@ fn report(global: &Global, tokenizer: Option<&Tokenizer>, prompt: &[u32], genera
         "tokens": generated.tokens,
         "text": tokenizer.map(|t| t.decode(&generated.tokens, true)),
         "stop": stop,
+        "load": load,
         "prefill_tokens_per_second": prefill,
         "decode_tokens_per_second": decode,
     });

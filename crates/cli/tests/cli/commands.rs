@@ -112,6 +112,25 @@ fn run_takes_token_ids_with_and_without_a_tokenizer() {
 }
 
 #[test]
+fn where_weights_are_read_changes_no_token_and_is_told() {
+    let run =
+        |load: &str, isa: &str| json(&["run", "--tokens", "1,2,3", "-n", "8", "--json", "--load", load, "--isa", isa]);
+    let mapped = run("map", "auto");
+    assert_eq!(mapped["load"], "map");
+    assert_eq!(run("auto", "auto")["load"], "map", "the bundled model is small");
+    let copied = run("copy", "auto");
+    assert_eq!(copied["tokens"], mapped["tokens"]);
+    // Portable kernels read rows as stored, whatever is asked for.
+    let portable = run("copy", "portable");
+    assert_eq!((&portable["load"], &portable["tokens"]), (&serde_json::json!("map"), &mapped["tokens"]));
+    let same = ["compare", "--load", "copy", "--tokens", "1,2,3", "--json"];
+    let maps = ["compare", "--load", "map", "--tokens", "1,2,3", "--json"];
+    let sites = json(&same)["sites"].clone();
+    assert!(sites.as_array().is_some_and(|sites| sites.len() > 100), "{sites}");
+    assert_eq!(sites, json(&maps)["sites"]);
+}
+
+#[test]
 fn a_seed_repeats_a_draw_and_another_draws_anew() {
     let draw =
         |seed: &str| ok(&["run", "--tokens", "5,6", "-n", "24", "--temp", "1.5", "--top-k", "50", "--seed", seed]);

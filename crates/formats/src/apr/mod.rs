@@ -238,4 +238,8 @@ impl Container for Apr {
         let begin = entry.offset as usize;
         &self.bytes[begin..begin + entry.len as usize]
     }
+
+    fn files(&self) -> Vec<Bytes> {
+        vec![self.bytes.clone()]
+    }
 }

@@ -177,4 +177,8 @@ impl Container for Gguf {
         let begin = entry.offset as usize;
         &self.shards[entry.shard].1[begin..begin + entry.len as usize]
     }
+
+    fn files(&self) -> Vec<Bytes> {
+        self.shards.iter().map(|(_, bytes)| bytes.clone()).collect()
+    }
 }

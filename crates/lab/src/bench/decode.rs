@@ -46,6 +46,15 @@ fn run(subject: &Subject<'_>, log: &mut Log<'_>) -> Result<(), LabError> {
             race.speed(path.name(), READ, judged.then_some(SHARE));
             race.speed(path.name(), MAPPED, None);
         }
+        for path in subject.mapped {
+            let mut standing = pool.install(|| Standing::new(model, path, PAST))?;
+            let name = format!("{}, mapped", path.name());
+            race.speed(path.name(), &name, None);
+            race.racer(name, pool, move || {
+                standing.step()?;
+                Ok(1.0)
+            });
+        }
         kit::finer_scales(&mut race, model, 1.10);
         log.race(race)?;
     }

@@ -24,13 +24,13 @@ fn run(subject: &Subject<'_>, log: &mut Log<'_>) -> Result<(), LabError> {
     for matrix in kit::largest_of_each_type(subject.model) {
         let weights = Weights::new(matrix, SHAPE.1, SHAPE.2, 0)?;
         for pool in subject.threads.each() {
-            log.race(race(subject, &weights, pool))?;
+            log.race(race(subject, &weights, pool)?)?;
         }
     }
     Ok(())
 }
 
-fn race<'r>(subject: &'r Subject<'_>, weights: &'r Weights, pool: &'r ThreadPool) -> Race<'r> {
+fn race<'r>(subject: &'r Subject<'_>, weights: &'r Weights, pool: &'r ThreadPool) -> Result<Race<'r>, LabError> {
     let (positions, rows, cols) = SHAPE;
     let (isa, matrix) = (subject.isa, weights.matrix(0));
     let name = format!("{} {rows} x {cols}, {positions} positions, {}", matrix.format().name(), kit::on(pool));
@@ -52,6 +52,15 @@ fn race<'r>(subject: &'r Subject<'_>, weights: &'r Weights, pool: &'r ThreadPool
             false => kit::share_of_int8_peak(&mut race, isa, path.name(), None),
         }
     }
+    for (name, path) in weights.copied(subject)? {
+        kit::share_of_int8_peak(&mut race, isa, &name, None);
+        let x = x.clone();
+        race.racer(name, pool, move || {
+            let op = Op::Linear { weight: matrix, bias: None };
+            std::hint::black_box(kit::along(&path).eval(Site { layer: None, point: Point::Logits }, &op, &[&x]));
+            Ok(work)
+        });
+    }
     kit::peers(subject, &mut race, pool, weights, &x, work);
-    race
+    Ok(race)
 }

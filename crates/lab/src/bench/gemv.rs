@@ -1,7 +1,7 @@
 //! One position through one matrix, coding of the activations included.
 
 use rayon::ThreadPool;
-use twinpath_engine::{Op, Point, Site};
+use twinpath_engine::{Op, Point, Site, Tensor};
 use twinpath_formats::TensorType;
 
 use super::kit::{self, Weights};
@@ -27,7 +27,7 @@ fn run(subject: &Subject<'_>, log: &mut Log<'_>) -> Result<(), LabError> {
         let (rows, cols) = IN_CACHE;
         let cached = Weights::new(matrix, rows, cols, 0)?;
         for pool in subject.threads.each() {
-            log.race(race(subject, &cached, pool, "in cache", None))?;
+            log.race(race(subject, &cached, pool, "in cache", None)?)?;
         }
         drop(cached);
         let (rows, cols) = OUT_OF_CACHE;
@@ -35,7 +35,7 @@ fn run(subject: &Subject<'_>, log: &mut Log<'_>) -> Result<(), LabError> {
         for pool in subject.threads.each() {
             let judged =
                 pool.current_num_threads() > 1 && matches!(matrix.tensor_type(), TensorType::Q4K | TensorType::Q6K);
-            log.race(race(subject, &weights, pool, "out of cache", judged.then_some(SHARE)))?;
+            log.race(race(subject, &weights, pool, "out of cache", judged.then_some(SHARE))?)?;
         }
     }
     Ok(())
@@ -47,7 +47,7 @@ fn race<'r>(
     pool: &'r ThreadPool,
     place: &str,
     target: Option<f64>,
-) -> Race<'r> {
+) -> Result<Race<'r>, LabError> {
     let (isa, first) = (subject.isa, weights.matrix(0));
     let name = format!("{} {} x {}, {place}, {}", first.format().name(), first.rows(), first.cols(), kit::on(pool));
     let mut race = Race::new("gemv", name, "GB/s");
@@ -57,18 +57,33 @@ fn race<'r>(
         Ok(weights.bytes().len() as f64 / 1e9)
     });
     let x = kit::activations(1, first.cols());
+    let copies = weights.copied(subject)?;
     for path in subject.paths {
-        let (x, path, mut i) = (x.clone(), kit::along(path), 0);
-        race.racer(path.name(), pool, move || {
-            let op = Op::Linear { weight: weights.matrix(i), bias: None };
-            std::hint::black_box(path.eval(SITE, &op, &[&x]));
-            i += 1;
-            Ok(gigabytes)
-        });
-        race.speed(path.name(), "read", target.filter(|_| path.name() != "standalone"));
+        let path = kit::along(path);
+        race.racer(path.name(), pool, product(x.clone(), weights, move |op, x| path.eval(SITE, op, x)));
+        let target = target.filter(|_| path.name() != "standalone" && copies.is_empty());
+        race.speed(path.name(), "read", target);
+    }
+    for (name, path) in copies {
+        race.speed(&name, "read", target);
+        race.racer(name, pool, product(x.clone(), weights, move |op, x| kit::along(&path).eval(SITE, op, x)));
     }
     kit::peers(subject, &mut race, pool, weights, &x, gigabytes);
-    race
+    Ok(race)
+}
+
+/// One matrix after another times `x`; the work is gigabytes of weights.
+fn product<'r>(
+    x: Tensor<f32>,
+    weights: &'r Weights,
+    eval: impl Fn(&Op<'_>, &[&Tensor<f32>]) -> Tensor<f32> + Send + 'r,
+) -> impl FnMut() -> Result<f64, LabError> + Send + 'r {
+    let mut i = 0;
+    move || {
+        std::hint::black_box(eval(&Op::Linear { weight: weights.matrix(i), bias: None }, &[&x]));
+        i += 1;
+        Ok(weights.size() as f64 / 1e9)
+    }
 }
 
 /// Where a product is made does not matter to it.

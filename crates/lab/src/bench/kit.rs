@@ -1,17 +1,21 @@
 //! What several measures need: threads, weights in memory, a model that stands at a position.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use twinpath_engine::{EngineError, Model, NoProbe, Rows, Session, Tensor};
 use twinpath_formats::{Matrix, TensorType};
 use twinpath_paths::limits::{self, Buffer, Pages};
 use twinpath_paths::simd::{Isa, Level};
-use twinpath_paths::{Path, fused_q8k, fused_q8x32};
+use twinpath_paths::{Path, Tiles, fused_q8k, fused_q8x32, standalone};
 
 use super::race::Race;
 use super::{Subject, system};
+pub(super) use crate::copy::read_by_a_pass;
 use crate::error::LabError;
 use crate::side::Arithmetic;
+use crate::spec::PathName;
 
 /// One thread, and several.
 pub struct Threads {
@@ -130,6 +134,7 @@ pub(super) fn peers<'r>(
         });
         for path in subject.paths {
             race.speed(path.name(), name, None);
+            race.speed(&copied(path.name()), name, None);
         }
     }
 }
@@ -167,13 +172,18 @@ pub(super) fn buffer(len: usize, pages: Pages) -> Result<Buffer, LabError> {
     Ok(buffer)
 }
 
+/// What a path is called when it reads copies.
+pub(super) fn copied(name: &str) -> String {
+    format!("{name}, copied")
+}
+
 /// Equal matrices one after another, of blocks that a model has.
 pub(super) struct Weights {
     tensor_type: TensorType,
     rows: usize,
     cols: usize,
     size: usize,
-    buffer: Buffer,
+    buffer: Arc<Buffer>,
 }
 
 impl Weights {
@@ -190,12 +200,36 @@ impl Weights {
         for part in buffer.chunks_mut(whole) {
             part.copy_from_slice(&source.bytes()[..part.len()]);
         }
-        Ok(Weights { tensor_type, rows, cols, size, buffer })
+        Ok(Weights { tensor_type, rows, cols, size, buffer: Arc::new(buffer) })
     }
 
     /// All bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.buffer
+    }
+
+    /// The fused paths with copies of these matrices, and their names; none where their kernels read none.
+    ///
+    /// # Errors
+    /// When there is not so much memory.
+    pub(super) fn copied(&self, subject: &Subject<'_>) -> Result<Vec<(String, Arithmetic)>, LabError> {
+        let all: Vec<Matrix<'_>> = (0..self.count()).map(|i| self.matrix(i)).collect();
+        let bytes = Tiles::size(subject.isa, &all);
+        let names = subject.paths.iter().map(Arithmetic::name).filter(|name| *name != standalone::NAME);
+        let paths: Vec<PathName> = names.filter_map(PathName::find).collect();
+        if bytes == 0 || paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tiles = Tiles::new(subject.isa, &all, Arc::clone(&self.buffer), &mut |_, _, _| {});
+        let Some(tiles) = tiles.map_err(|source| LabError::Memory { bytes, source })?.map(Arc::new) else {
+            return Ok(Vec::new());
+        };
+        let with = |path: PathName| {
+            let mut arithmetic = Arithmetic::new(path, subject.isa);
+            arithmetic.adopt(&tiles);
+            (copied(arithmetic.name()), arithmetic)
+        };
+        Ok(paths.into_iter().map(with).collect())
     }
 
     /// Bytes of one matrix.
@@ -247,12 +281,6 @@ pub(super) fn activations(positions: usize, cols: usize) -> Tensor<f32> {
 pub(super) fn tokens(model: &Model, n: usize) -> Vec<u32> {
     let n = n.min(model.config().context);
     (0..n).map(|i| ((i * 397 + 11) % model.config().vocab) as u32).collect()
-}
-
-/// The matrices that a pass over one position reads whole.
-pub(super) fn read_by_a_pass(model: &Model) -> Vec<Matrix<'_>> {
-    let blocks = model.matrix_names().filter(|name| name.starts_with("blk.")).map(|name| model.matrix(name));
-    blocks.chain([model.head().weight]).collect()
 }
 
 /// Multiplications of a pass over `positions` from the first, with one row of logits: those of matrices, and those of

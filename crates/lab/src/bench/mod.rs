@@ -19,7 +19,7 @@ use std::path::Path;
 
 use twinpath_engine::Model;
 use twinpath_evidence::Provenance;
-use twinpath_evidence::bench::{Bench, SCHEMA, Warning};
+use twinpath_evidence::bench::{Bench, Load, SCHEMA, Warning};
 use twinpath_formats::Matrix;
 use twinpath_paths::simd::Isa;
 
@@ -29,6 +29,7 @@ use crate::side::Arithmetic;
 pub use kit::Threads;
 pub use race::Pace;
 use race::Race;
+pub(crate) use system::available;
 
 /// One line of [`MEASURES`].
 pub struct Measure {
@@ -60,6 +61,10 @@ pub struct Subject<'m> {
     pub model: &'m Model,
     /// The paths along which to run it: at least one, each a member of `PATHS`.
     pub paths: &'m [Arithmetic],
+    /// The fused ones of them without copies of weights, where those above have some.
+    pub mapped: &'m [Arithmetic],
+    /// Where weights are read.
+    pub load: Load,
     /// Other engines, for single matrices.
     pub peers: &'m [&'m dyn Peer],
     /// Instruction set.
@@ -130,6 +135,7 @@ pub fn bench(
         provenance: provenance(subject)?,
         machine,
         command: subject.command.clone(),
+        load: Some(subject.load),
         groups: Vec::new(),
         memory: None,
         warnings,

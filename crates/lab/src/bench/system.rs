@@ -32,7 +32,7 @@ pub(super) fn caches() -> Option<(u64, u64)> {
 }
 
 /// Bytes that could be had without swapping.
-pub(super) fn available() -> Option<u64> {
+pub(crate) fn available() -> Option<u64> {
     field("/proc/meminfo", "MemAvailable")
 }
 

@@ -1,6 +1,7 @@
 //! A policy as a path: for each value, the path that the first fitting rule names.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use twinpath_engine::site::POINTS;
 use twinpath_engine::{Numerics, Op, Point, Site, Tensor};
@@ -9,7 +10,7 @@ use twinpath_evidence::{Policy, policy};
 use twinpath_formats::TensorType;
 use twinpath_formats::quant::FORMATS;
 use twinpath_paths::simd::Isa;
-use twinpath_paths::{PATHS, Path, Reading};
+use twinpath_paths::{PATHS, Path, Reading, Tiles};
 
 /// Kinds of op, as rules name them.
 const OPS: &[&str] = &["embed", "linear", "norm", "rope", "scores", "softmax", "mix", "silu", "multiply", "add"];
@@ -166,6 +167,10 @@ impl Numerics for Policed {
 impl Path for Policed {
     fn describe(&self) -> &'static str {
         "For each value, the path that the first fitting rule of a policy names."
+    }
+
+    fn adopt(&mut self, tiles: &Arc<Tiles>) {
+        self.rules.iter_mut().for_each(|rule| rule.path.adopt(tiles));
     }
 
     fn kernels(&self) -> String {

@@ -19,7 +19,9 @@
 //! | `row` | one row of weights with any number of positions |
 //! | `split` | the same for 256-wide blocks whose activations have a scale per 32 values |
 //! | `tile` | sixteen rows with eight or more positions |
-//! | `x86::wide`, `x86::amx` | whole rows with one position, and sixteen with many, where the instructions are |
+//! | `tiles` | weights laid out anew, sixteen rows side by side |
+//! | `x86::wide` | whole rows as stored with one position, where the instructions are |
+//! | `x86::lanes`, `x86::amx` | sixteen rows side by side with few positions, and with many |
 
 mod bytes;
 mod iq4_nl;
@@ -40,13 +42,17 @@ mod split;
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tile;
+pub(crate) mod tiles;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+
+use std::sync::Arc;
 
 use twinpath_engine::Tensor;
 use twinpath_formats::{Matrix, TensorType};
 
 use self::bytes::Bytes;
+use self::tiles::{Interleaved, Layout, Tiles};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use self::x86::amx::TILES;
 use crate::q8::{Codes, Q8_K_BLOCK, Scales, Shape};
@@ -115,14 +121,41 @@ pub(crate) struct Job<'a> {
     pub(crate) bias: Option<&'a [f32]>,
     /// `[positions, cols]`, in the shape of the weights' format.
     pub(crate) codes: &'a Codes,
+    /// The weights laid out anew, if they are.
+    pub(crate) tiles: Option<Interleaved<'a>>,
     /// The instructions to use.
     pub(crate) isa: Isa,
 }
 
-impl Job<'_> {
-    /// The same for some of its rows.
+impl<'a> Job<'a> {
+    /// The same for some of its rows, from a multiple of 16 on.
     fn rows_of(&self, rows: std::ops::Range<usize>) -> Self {
-        Job { weight: self.weight.rows_of(rows.clone()), bias: self.bias.map(|b| &b[rows]), ..*self }
+        Job {
+            weight: self.weight.rows_of(rows.clone()),
+            bias: self.bias.map(|b| &b[rows.clone()]),
+            tiles: self.tiles.map(|tiles| tiles.rows_of(rows, self.weight.rows())),
+            ..*self
+        }
+    }
+
+    /// Block `b` of a row; of the last for rows that there are not.
+    #[inline(always)]
+    fn block<F: Packed>(&self, row: usize, b: usize) -> &'a [u8] {
+        let row = self.weight.row(row.min(self.weight.rows() - 1));
+        &row[b * F::BYTES..(b + 1) * F::BYTES]
+    }
+}
+
+/// The instructions to use, and weights laid out for them.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernels<'t> {
+    pub(crate) isa: Isa,
+    pub(crate) tiles: &'t [Arc<Tiles>],
+}
+
+impl From<Isa> for Kernels<'_> {
+    fn from(isa: Isa) -> Self {
+        Kernels { isa, tiles: &[] }
     }
 }
 
@@ -134,6 +167,8 @@ pub(crate) struct Entry {
     pub(crate) shape: Shape,
     /// Evaluates a job into `[positions, rows]`.
     pub(crate) run: fn(&Job<'_>, &mut [f32]),
+    /// How weights are laid out anew, if the format has a layout.
+    layout: Option<Layout>,
     /// The exact `(p, m)` of one block, by portable code, for tests.
     #[cfg(test)]
     integers: Integers,
@@ -160,6 +195,7 @@ const fn entry<F: Packed>() -> Entry {
         tensor_type: F::TYPE,
         shape: F::SHAPE,
         run: run::<F>,
+        layout: None,
         #[cfg(test)]
         integers: row::integers_of::<F>,
         #[cfg(test)]
@@ -175,6 +211,15 @@ const fn entry<F: Packed>() -> Entry {
     }
 }
 
+/// The entry of a format whose rows can lie side by side.
+#[cfg(target_arch = "x86_64")]
+const fn laid_out<F: x86::lanes::Lanes>() -> Entry {
+    Entry { run: x86::lanes::linear::<F>, layout: Some(x86::lanes::layout::<F>()), ..entry::<F>() }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+use entry as laid_out;
+
 /// Every packed format.
 pub(crate) const PACKED: &[Entry] = &[
     entry::<q4_0::Q4_0>(),
@@ -184,9 +229,9 @@ pub(crate) const PACKED: &[Entry] = &[
     entry::<q8_0::Q8_0>(),
     entry::<q2_k::Q2K>(),
     entry::<q3_k::Q3K>(),
-    entry::<q4_k::Q4K>(),
-    entry::<q5_k::Q5K>(),
-    entry::<q6_k::Q6K>(),
+    laid_out::<q4_k::Q4K>(),
+    laid_out::<q5_k::Q5K>(),
+    laid_out::<q6_k::Q6K>(),
     entry::<iq4_nl::Iq4Nl>(),
     entry::<iq4_xs::Iq4Xs>(),
 ];
@@ -252,17 +297,17 @@ pub(crate) fn find(tensor_type: TensorType) -> Option<&'static Entry> {
 /// When `x` is not as wide as the weight, or the bias not as long as its rows.
 pub(crate) fn linear(
     scales: Scales,
-    isa: Isa,
+    kernels: Kernels<'_>,
     weight: Matrix<'_>,
     bias: Option<&[f32]>,
     x: &Tensor<f32>,
 ) -> Tensor<f32> {
     let Some(entry) = find(weight.tensor_type()) else {
-        return standalone::linear(isa, weight, bias, x);
+        return standalone::linear(kernels.isa, weight, bias, x);
     };
     assert_eq!(x.cols(), weight.cols(), "a linear op needs inputs as wide as its weight");
     assert!(bias.is_none_or(|b| b.len() == weight.rows()), "a linear op needs one bias per row");
-    Tensor::new(x.rows(), weight.rows(), entry.linear(scales, isa, weight, bias, x.rows(), x.data()))
+    Tensor::new(x.rows(), weight.rows(), entry.linear(scales, kernels, weight, bias, x.rows(), x.data()))
 }
 
 /// Below this many multiplications, threads cost more than they save.
@@ -274,17 +319,19 @@ const TILE_ROWS: usize = 16;
 
 impl Entry {
     /// `x Wᵀ + b` for `x` `[positions, cols]`, coded with these scales: `[positions, rows]`.
-    pub(crate) fn linear(
+    pub(crate) fn linear<'t>(
         &self,
         scales: Scales,
-        isa: Isa,
+        kernels: impl Into<Kernels<'t>>,
         weight: Matrix<'_>,
         bias: Option<&[f32]>,
         positions: usize,
         x: &[f32],
     ) -> Vec<f32> {
+        let Kernels { isa, tiles } = kernels.into();
         let codes = Codes::new(isa, self.shape, scales, positions, x);
-        let job = Job { weight, bias, codes: &codes, isa };
+        let tiles = tiles.iter().find_map(|tiles| tiles.find(&weight));
+        let job = Job { weight, bias, codes: &codes, tiles, isa };
         let rows = weight.rows();
         let mut out = vec![0.0; positions * rows];
         let part = rows.div_ceil(PARTS_PER_THREAD * rayon::current_num_threads()).next_multiple_of(TILE_ROWS);

@@ -7,7 +7,7 @@ use twinpath_formats::TensorType;
 use super::bytes::{Bytes, Eight, Portable, Terms};
 use super::{Block, Form, Job, Packed, join, split};
 #[cfg(target_arch = "x86_64")]
-use super::{tile, x86, x86::amx, x86::wide};
+use super::{tile, x86, x86::amx, x86::lanes::Stored, x86::wide};
 use crate::q8::{Codes, Q8_0_BLOCK, Q8_K_BLOCK};
 
 /// Evaluates `job` into `[positions, rows]`; with `SPLIT`, its activations have a scale per 32 values of a 256-wide block.
@@ -20,13 +20,13 @@ pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, out: &mut [f32]) 
             && job.codes.positions >= amx::MIN_POSITIONS
         {
             // SAFETY: `s` proves the features.
-            return unsafe { amx::run::<F>(s, job, out) };
+            return unsafe { amx::run::<F>(s, job, Stored::<F>::new(s.vnni(), job), out) };
         }
         if let Some(s) = x86::Vnni::new(job.isa) {
             // SAFETY: `s` proves the features.
             return unsafe {
                 if job.codes.positions >= tile::MIN_POSITIONS {
-                    tile::run::<F, SPLIT>(s, job, out)
+                    tile::run::<F, SPLIT>(job, Stored::<F>::new(s, job), out)
                 } else {
                     match F::TYPE {
                         TensorType::Q4K if !SPLIT => wide::run::<wide::WideQ4K>(s, job, out),

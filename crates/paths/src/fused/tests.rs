@@ -14,16 +14,16 @@ fn set_factors(t: TensorType, block: &mut [u8], d: f32, m: f32) {
 
 /// What the bytes other than the factors hold.
 #[derive(Debug, Clone, Copy)]
-enum Fill {
+pub(super) enum Fill {
     Random,
     All(u8),
 }
 
-const FILLS: [Fill; 7] =
+pub(super) const FILLS: [Fill; 7] =
     [Fill::Random, Fill::Random, Fill::All(0), Fill::All(0xff), Fill::All(0x80), Fill::All(0x7f), Fill::All(0x3f)];
 
 /// Rows of blocks with factors of about `0.01`.
-fn weights(t: TensorType, rows: usize, cols: usize, fill: Fill, random: &mut Random) -> Vec<u8> {
+pub(super) fn weights(t: TensorType, rows: usize, cols: usize, fill: Fill, random: &mut Random) -> Vec<u8> {
     let format = t.format();
     let mut bytes = vec![0; rows * cols / format.block_len() * format.block_bytes()];
     for block in bytes.chunks_exact_mut(format.block_bytes()) {
@@ -38,7 +38,7 @@ fn weights(t: TensorType, rows: usize, cols: usize, fill: Fill, random: &mut Ran
     bytes
 }
 
-fn activations(n: usize, random: &mut Random) -> Vec<f32> {
+pub(super) fn activations(n: usize, random: &mut Random) -> Vec<f32> {
     (0..n).map(|_| random.signed() * random.signed()).collect()
 }
 
@@ -120,7 +120,7 @@ fn isas() -> Vec<Isa> {
     Isa::all_available()
 }
 
-fn bits(y: &[f32]) -> Vec<u32> {
+pub(super) fn bits(y: &[f32]) -> Vec<u32> {
     y.iter().map(|y| y.to_bits()).collect()
 }
 

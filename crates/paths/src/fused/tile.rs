@@ -6,7 +6,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::x86::Vnni;
+use super::x86::lanes::{Fill, Lanes, Side, Stored};
 use super::{Block, Form, Job, Packed, TILE_ROWS as ROWS, join};
 
 /// From this many positions on, interleaving pays.
@@ -16,7 +16,7 @@ const POSITIONS: usize = 128;
 
 /// Sixteen rows' blocks, interleaved.
 #[repr(C, align(64))]
-struct Tile {
+pub(super) struct Tile {
     /// `[value / 4][row]`, four codes each.
     codes: [[u32; ROWS]; 64],
     /// `[group][row]`.
@@ -35,25 +35,53 @@ impl Tile {
         d: [0.0; ROWS],
         dm: [0.0; ROWS],
     };
+}
 
-    /// Reads block `b` of each row. A tile of fewer rows repeats the last.
-    #[inline(always)]
-    fn fill<F: Packed>(&mut self, s: Vnni, job: &Job<'_>, first: usize, b: usize) {
+impl<F: Packed> Fill<Tile> for Stored<'_, F> {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    unsafe fn fill(&mut self, tile: &mut Tile, first: usize, b: usize) {
         let groups = F::SHAPE.block / F::SHAPE.group;
         let mut block = Block::ZERO;
         for r in 0..ROWS {
-            let row = job.weight.row((first + r).min(job.weight.rows() - 1));
-            let bytes = &row[b * F::BYTES..(b + 1) * F::BYTES];
-            F::unpack(s, bytes, &mut block);
-            (self.d[r], self.dm[r]) = F::factors(s, bytes);
-            for (to, codes) in self.codes.iter_mut().zip(block.codes[..F::SHAPE.block].as_chunks::<4>().0) {
+            let bytes = self.job.block::<F>(first + r, b);
+            F::unpack(self.s, bytes, &mut block);
+            (tile.d[r], tile.dm[r]) = F::factors(self.s, bytes);
+            for (to, codes) in tile.codes.iter_mut().zip(block.codes[..F::SHAPE.block].as_chunks::<4>().0) {
                 to[r] = u32::from_le_bytes(*codes);
             }
             for g in 0..groups {
-                self.scales[g][r] = i32::from(block.scales[g]);
+                tile.scales[g][r] = i32::from(block.scales[g]);
                 // An offset times a scale is at most 4096 in magnitude.
                 let min = block.mins[g];
-                self.mins[g / 2][r][g % 2] = if F::FORM == Form::Offset { min.wrapping_neg() } else { min };
+                tile.mins[g / 2][r][g % 2] = if F::FORM == Form::Offset { min.wrapping_neg() } else { min };
+            }
+        }
+    }
+}
+
+impl<F: Lanes> Fill<Tile> for Side<'_, F> {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    unsafe fn fill(&mut self, tile: &mut Tile, first: usize, b: usize) {
+        let from = self.tile(first, b);
+        // SAFETY: this function's features; a tile has its lines; 64 aligned writable bytes each.
+        unsafe {
+            let [d, dm] = F::d_and_dm(from);
+            _mm512_store_ps(tile.d.as_mut_ptr(), d);
+            _mm512_store_ps(tile.dm.as_mut_ptr(), dm);
+            let small = F::small(from);
+            for g in 0..F::SHAPE.block / F::SHAPE.group {
+                _mm512_store_si512(tile.scales[g].as_mut_ptr().cast(), small.scale(g));
+            }
+            for (to, pair) in tile.mins.iter_mut().zip(small.mins) {
+                let pair = if F::FORM == Form::Offset { _mm512_sub_epi16(_mm512_setzero_si512(), pair) } else { pair };
+                _mm512_store_si512(to.as_mut_ptr().cast(), pair);
+            }
+            for part in 0..4 {
+                for (to, codes) in tile.codes[16 * part..].iter_mut().zip(F::codes(from, part)) {
+                    _mm512_store_si512(to.as_mut_ptr().cast(), codes);
+                }
             }
         }
     }
@@ -67,8 +95,9 @@ struct Sums {
 }
 
 /// Evaluates `job` into `[positions, rows]`; with `SPLIT`, its activations have a scale per 32 values of a 256-wide block.
+/// Rows are read by `fill`.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn run<F: Packed, const SPLIT: bool>(s: Vnni, job: &Job<'_>, out: &mut [f32]) {
+pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, mut fill: impl Fill<Tile>, out: &mut [f32]) {
     let (rows, all) = (job.weight.rows(), job.codes.positions);
     let scales = job.codes.scales.of(F::SHAPE);
     let mut tile = Tile::ZERO;
@@ -79,7 +108,8 @@ pub(super) fn run<F: Packed, const SPLIT: bool>(s: Vnni, job: &Job<'_>, out: &mu
             let positions = POSITIONS.min(all - start);
             sums.fill(zero);
             for b in 0..job.weight.cols() / F::SHAPE.block {
-                tile.fill::<F>(s, job, first, b);
+                // SAFETY: this function's features.
+                unsafe { fill.fill(&mut tile, first, b) };
                 let at = b * all + start;
                 let activations = Activations {
                     q: &job.codes.q[at * F::SHAPE.block..(at + positions) * F::SHAPE.block],

@@ -236,3 +236,56 @@ fn every_instruction_set_codes_alike() {
         }
     }
 }
+
+/// Values of every size, halves that are ties, extremes of both signs, zeros of both, and what is not finite.
+fn blocks_of_all_kinds() -> Vec<f32> {
+    let mut random = crate::test_values::Random::new(41);
+    let mut x = Vec::new();
+    for kind in 0..40 {
+        let mut block: Vec<f32> = (0..Q8_K_BLOCK)
+            .map(|_| match kind % 4 {
+                0 => random.signed(),
+                1 => f32::from_bits(random.bits() as u32 & 0xbfff_ffff),
+                2 => (random.bits() % 255) as f32 / 2.0 - 63.5,
+                _ => -(random.signed().abs()),
+            })
+            .collect();
+        let at = random.bits() as usize % 255;
+        match kind {
+            20 => (block[at], block[at + 1]) = (200.0, -200.0),
+            21 => (block[at], block[at + 1]) = (-200.0, 200.0),
+            22 => block[at] = f32::NAN,
+            23 => block[at] = -f32::NAN,
+            24 => block[at] = f32::INFINITY,
+            25 => block[at] = f32::NEG_INFINITY,
+            26 => block.fill(-0.0),
+            27 => block.fill(0.0),
+            28 => block.iter_mut().for_each(|x| *x *= 1e-38),
+            29 => block.fill(-1.0),
+            30 => block.fill(f32::MAX),
+            _ => {}
+        }
+        x.extend(block);
+    }
+    x
+}
+
+#[test]
+fn blocks_of_all_kinds_are_coded_alike_by_every_instruction_set() {
+    let x = blocks_of_all_kinds();
+    for (block, group) in [(256, 32), (256, 16), (32, 32)] {
+        for scales in [Scales::Ggml, Scales::Per32] {
+            for positions in [1, 4, 40] {
+                let shape = Shape { block, group };
+                let portable = Codes::new(Isa::PORTABLE, shape, scales, positions, &x);
+                for isa in Isa::all_available() {
+                    let codes = Codes::new(isa, shape, scales, positions, &x);
+                    let what = (isa.name(), shape, scales, positions);
+                    assert!(codes.q == portable.q && codes.sums == portable.sums, "{what:?}: other codes");
+                    let bits = |d: &[f32]| d.iter().map(|d| d.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(bits(&codes.d), bits(&portable.d), "{what:?}");
+                }
+            }
+        }
+    }
+}

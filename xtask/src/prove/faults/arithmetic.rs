@@ -56,6 +56,45 @@ pub(super) const FAULTS: &[Fault] = &[
         sign: "avx2",
     },
     Fault {
+        name: "AVX-512 codes take the negative extreme for the first of two equal ones",
+        edits: &[Replace("crates/paths/src/q8/x86.rs", "        _ if plus == minus => Ok(extreme(x, top)),\n", "")],
+        catcher: Test { target: PATHS, name: "blocks_of_all_kinds_are_coded_alike_by_every_instruction_set" },
+        sign: "avx512",
+    },
+    Fault {
+        name: "the kernel of copied rows takes the high nibbles of Q4_K for the low ones",
+        edits: &[Replace(
+            "crates/paths/src/fused/x86/lanes/q4_k.rs",
+            "codes[8 + k] = _mm512_and_si512(_mm512_srli_epi16::<4>(w), nibble);",
+            "codes[8 + k] = _mm512_and_si512(w, nibble);",
+        )],
+        catcher: Test { target: PATHS, name: "copies_have_the_bits_of_portable_code_on_rows_as_stored" },
+        sign: "copied",
+    },
+    Fault {
+        name: "the scale of a 32 of copied rows is that of the next",
+        edits: &[Replace(
+            "crates/paths/src/fused/x86/lanes/mod.rs",
+            "_mm512_set1_ps(*d.add(j))",
+            "_mm512_set1_ps(*d.add(j ^ 1))",
+        )],
+        catcher: Test { target: PATHS, name: "copies_have_the_bits_of_portable_code_on_rows_as_stored" },
+        sign: "Per32",
+    },
+    Fault {
+        name: "rows that are not a whole matrix are read from its copy",
+        edits: &[Replace(
+            "crates/paths/src/fused/tiles.rs",
+            "same.then(|| Interleaved(",
+            "(same || true).then(|| Interleaved(",
+        )],
+        catcher: Test {
+            target: PATHS,
+            name: "several_matrices_are_found_each_and_what_was_not_copied_is_read_as_stored",
+        },
+        sign: "",
+    },
+    Fault {
         name: "the VNNI kernel of whole Q4_K rows takes the minimums of one block for those of its neighbour",
         edits: &[Replace(
             "crates/paths/src/fused/x86/wide/q4_k.rs",

@@ -10,6 +10,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::Vnni;
+use super::lanes::{Fill, Lanes, Side, Stored};
 use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS, join};
 use crate::simd::{Isa, Level};
 
@@ -22,6 +23,11 @@ impl Amx {
     pub(in crate::fused) fn new(isa: Isa) -> Option<Self> {
         Vnni::new(isa).filter(|_| isa.level() >= Level::Amx).map(Amx)
     }
+
+    /// What it is beside.
+    pub(in crate::fused) fn vnni(self) -> Vnni {
+        self.0
+    }
 }
 
 /// From this many positions on, bringing rows into tiles pays.
@@ -31,7 +37,7 @@ const POSITIONS: usize = 32;
 
 /// One block of sixteen rows, as tiles read it.
 #[repr(C, align(64))]
-struct Strip {
+pub(in crate::fused) struct Strip {
     /// `[value / 4][row]`, four bytes each.
     low: [[u32; ROWS]; 64],
     /// The same.
@@ -53,15 +59,14 @@ struct Totals {
     accm: __m512,
 }
 
-/// Evaluates `job`, whose activations have a scale per block of 256, into `[positions, rows]`.
+/// Evaluates `job`, whose activations have a scale per block of 256, into `[positions, rows]`. Rows are read by `fill`.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, out: &mut [f32]) {
+pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, mut fill: impl Fill<Strip>, out: &mut [f32]) {
     let (rows, positions) = (job.weight.rows(), job.codes.positions);
     let whole = positions / POSITIONS * POSITIONS;
     let tail = tail(job, whole);
     let mut strip =
         Strip { low: [[0; ROWS]; 64], high: [[0; ROWS]; 64], mins: [[0; ROWS]; 8], d: [0.0; ROWS], dm: [0.0; ROWS] };
-    let mut blocks = [const { Block::ZERO }; ROWS];
     let mut sums = Sums([[[[0; ROWS]; 16]; 2]; 2]);
     let zero = Totals { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
     let mut totals = vec![zero; positions];
@@ -69,7 +74,8 @@ pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, out: &mut [f32]) {
     for first in (0..rows).step_by(ROWS) {
         totals.fill(zero);
         for b in 0..job.weight.cols() / 256 {
-            strip.fill::<F>(s.0, job, first, b, &mut blocks);
+            // SAFETY: this function's features.
+            unsafe { fill.fill(&mut strip, first, b) };
             let q = &job.codes.q[b * positions * 256..(b + 1) * positions * 256];
             for (start, totals) in (0..positions).step_by(POSITIONS).zip(totals.chunks_mut(POSITIONS)) {
                 let q = if start < whole { &q[start * 256..] } else { &tail[b * POSITIONS * 256..] };
@@ -101,36 +107,63 @@ fn tail(job: &Job<'_>, whole: usize) -> Vec<i8> {
     tail
 }
 
-impl Strip {
-    /// Reads block `b` of each row. A strip of fewer rows repeats the last.
+impl<F: Packed> Fill<Strip> for Stored<'_, F> {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    fn fill<F: Packed>(&mut self, s: Vnni, job: &Job<'_>, first: usize, b: usize, blocks: &mut [Block; ROWS]) {
-        for (r, block) in blocks.iter_mut().enumerate() {
-            let row = job.weight.row((first + r).min(job.weight.rows() - 1));
-            let bytes = &row[b * F::BYTES..(b + 1) * F::BYTES];
-            F::unpack(s, bytes, block);
-            (self.d[r], self.dm[r]) = F::factors(s, bytes);
+    unsafe fn fill(&mut self, strip: &mut Strip, first: usize, b: usize) {
+        for (r, block) in self.blocks.iter_mut().enumerate() {
+            let bytes = self.job.block::<F>(first + r, b);
+            F::unpack(self.s, bytes, block);
+            (strip.d[r], strip.dm[r]) = F::factors(self.s, bytes);
         }
-        let small = turn(blocks, 256);
-        for (to, pair) in self.mins.iter_mut().zip(&small[8..]) {
+        let small = turn(&self.blocks, 256);
+        for (to, pair) in strip.mins.iter_mut().zip(&small[8..]) {
             store(to, *pair);
         }
-        let quads = F::SHAPE.group / 4;
         for part in 0..4 {
-            let codes = turn(blocks, 64 * part);
-            for i in 0..16 {
-                let quad = 16 * part + i;
-                let pair = small[quad / quads / 2];
-                let scale = if quad / quads % 2 == 0 {
-                    _mm512_mask_mov_epi16(_mm512_slli_epi32::<16>(pair), 0x5555_5555, pair)
-                } else {
-                    _mm512_mask_mov_epi16(_mm512_srli_epi32::<16>(pair), 0xaaaa_aaaa, pair)
-                };
-                let (low, high) = scaled(codes[i], scale);
-                store(&mut self.low[quad], low);
-                store(&mut self.high[quad], high);
+            strip.put::<F>(part, turn(&self.blocks, 64 * part), &small);
+        }
+    }
+}
+
+impl<F: Lanes> Fill<Strip> for Side<'_, F> {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    unsafe fn fill(&mut self, strip: &mut Strip, first: usize, b: usize) {
+        let tile = self.tile(first, b);
+        // SAFETY: this function's features; a tile has its lines; 64 writable bytes each.
+        unsafe {
+            let [d, dm] = F::d_and_dm(tile);
+            _mm512_storeu_ps(strip.d.as_mut_ptr(), d);
+            _mm512_storeu_ps(strip.dm.as_mut_ptr(), dm);
+            let small = F::small(tile);
+            for (to, pair) in strip.mins.iter_mut().zip(small.mins) {
+                store(to, pair);
             }
+            for part in 0..4 {
+                strip.put::<F>(part, F::codes(tile, part), &small.scales);
+            }
+        }
+    }
+}
+
+impl Strip {
+    /// Puts the codes of values `64 part ..`, multiplied by their scales, of which `scales` holds pairs.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn put<F: Packed>(&mut self, part: usize, codes: [__m512i; 16], scales: &[__m512i]) {
+        let quads = F::SHAPE.group / 4;
+        for i in 0..16 {
+            let quad = 16 * part + i;
+            let pair = scales[quad / quads / 2];
+            let scale = if quad / quads % 2 == 0 {
+                _mm512_mask_mov_epi16(_mm512_slli_epi32::<16>(pair), 0x5555_5555, pair)
+            } else {
+                _mm512_mask_mov_epi16(_mm512_srli_epi32::<16>(pair), 0xaaaa_aaaa, pair)
+            };
+            let (low, high) = scaled(codes[i], scale);
+            store(&mut self.low[quad], low);
+            store(&mut self.high[quad], high);
         }
     }
 }

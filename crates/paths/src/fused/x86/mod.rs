@@ -4,6 +4,7 @@
 //! is compiled for that level.
 
 pub(in crate::fused) mod amx;
+pub(in crate::fused) mod lanes;
 mod products;
 mod split;
 pub(in crate::fused) mod wide;

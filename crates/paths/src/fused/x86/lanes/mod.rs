@@ -1,0 +1,381 @@
+//! Sixteen rows of 256-wide blocks side by side, in 512-bit vectors: lanes are rows.
+//!
+//! A block of each of sixteen rows is a tile: 32-bit words, word `i` of all rows in one line of 64 bytes. Four codes of each
+//! row meet four codes of an activation, broadcast from memory, in one instruction, and no sum crosses lanes. So the f32 sums
+//! cost sixteen rows as much as one, whether the activations have a scale per 256 values or per 32. Tiles are made on the way,
+//! from rows as stored, or once for all (see [`Tiles`](crate::fused::tiles::Tiles)); both have the same bits.
+
+mod pack;
+mod q4_k;
+mod q5_k;
+mod q6_k;
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::marker::PhantomData;
+
+use twinpath_formats::Matrix;
+
+use self::pack::{Repeated, Strided};
+use super::Vnni;
+use super::amx::{self, Amx};
+use crate::fused::tiles::{Interleaved, Layout, Line};
+use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS, join, tile};
+use crate::q8::Scales;
+use crate::simd::Isa;
+
+/// How sixteen blocks of one format lie side by side.
+pub(in crate::fused) trait Lanes: Packed {
+    /// Lines of a tile, in the order in which they are read.
+    const LINES: usize;
+
+    /// Makes a tile of a block of each row.
+    ///
+    /// # Safety
+    /// AVX-512 F; a block of each of sixteen rows, `LINES` at `tile`.
+    unsafe fn pack(rows: Strided, tile: *mut Line);
+
+    /// The codes of values `64 part ..`, four to a lane.
+    ///
+    /// # Safety
+    /// AVX-512 F and BW; `LINES` at `tile`; `part` below 4.
+    unsafe fn codes(tile: *const Line, part: usize) -> [__m512i; 16];
+
+    /// Scales and minimums.
+    ///
+    /// # Safety
+    /// AVX-512 F and BW; `LINES` at `tile`.
+    unsafe fn small(tile: *const Line) -> Small;
+
+    /// `d` and `dm` of each row.
+    ///
+    /// # Safety
+    /// AVX-512 F; `LINES` at `tile`.
+    unsafe fn d_and_dm(tile: *const Line) -> [__m512; 2];
+}
+
+/// Of each row the scales and minimums of two successive groups, 16 bits each; of 8 groups the first four count.
+pub(in crate::fused) struct Small {
+    pub(in crate::fused) scales: [__m512i; 8],
+    pub(in crate::fused) mins: [__m512i; 8],
+}
+
+impl Small {
+    /// The scale of group `g`, in 32 bits.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(in crate::fused) fn scale(&self, g: usize) -> __m512i {
+        let pair = self.scales[g / 2];
+        let pair = if g % 2 == 0 { _mm512_slli_epi32::<16>(pair) } else { pair };
+        _mm512_srai_epi32::<16>(pair)
+    }
+
+    /// The minimums of the groups of values `32 j ..`, zeros beside them.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn mins_of_32<F: Lanes>(&self, j: usize) -> __m512i {
+        match (F::SHAPE.group, j % 2) {
+            (16, _) => self.mins[j],
+            (_, 0) => _mm512_maskz_mov_epi16(0x5555_5555, self.mins[j / 2]),
+            (_, _) => _mm512_maskz_mov_epi16(0xaaaa_aaaa, self.mins[j / 2]),
+        }
+    }
+}
+
+/// Word `i` of each row.
+///
+/// # Safety
+/// AVX-512 F; a line at `tile + i`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn line(tile: *const Line, i: usize) -> __m512i {
+    // SAFETY: the caller's; the load needs no alignment.
+    unsafe { _mm512_loadu_si512(tile.add(i).cast()) }
+}
+
+/// Reads a block of sixteen rows into what a kernel of many positions multiplies.
+pub(in crate::fused) trait Fill<T> {
+    /// Reads block `b` of the sixteen rows from `first`. Of fewer rows the last is repeated.
+    ///
+    /// # Safety
+    /// AVX-512 F, BW, DQ, VL and VNNI.
+    unsafe fn fill(&mut self, to: &mut T, first: usize, b: usize);
+}
+
+/// Rows as stored, of any format, unpacked one by one.
+pub(in crate::fused) struct Stored<'a, F> {
+    pub(in crate::fused) s: Vnni,
+    pub(in crate::fused) job: &'a Job<'a>,
+    pub(in crate::fused) blocks: [Block; ROWS],
+    format: PhantomData<F>,
+}
+
+impl<'a, F: Packed> Stored<'a, F> {
+    pub(in crate::fused) fn new(s: Vnni, job: &'a Job<'a>) -> Self {
+        Stored { s, job, blocks: [const { Block::ZERO }; ROWS], format: PhantomData }
+    }
+}
+
+/// Rows side by side: the tiles of the job, or made on the way.
+pub(in crate::fused) struct Side<'a, F> {
+    job: &'a Job<'a>,
+    made: Made,
+    repeated: Repeated,
+    format: PhantomData<F>,
+}
+
+/// Lines of the largest tile.
+const MOST_LINES: usize = 53;
+
+/// A tile that was made on the way.
+#[repr(C, align(64))]
+struct Made([Line; MOST_LINES]);
+
+impl<'a, F: Lanes> Side<'a, F> {
+    pub(in crate::fused) fn new(_: Vnni, job: &'a Job<'a>) -> Self {
+        const { assert!(F::LINES <= MOST_LINES) };
+        Side { job, made: Made([[0; 64]; MOST_LINES]), repeated: Repeated::ZERO, format: PhantomData }
+    }
+
+    /// Block `b` of the sixteen rows from `first`.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(in crate::fused) fn tile(&mut self, first: usize, b: usize) -> *const Line {
+        let weight = self.job.weight;
+        if let Some(Interleaved(lines)) = self.job.tiles {
+            let at = (first / ROWS * (weight.cols() / 256) + b) * F::LINES;
+            let tile = lines[at..at + F::LINES].as_ptr();
+            return tile;
+        }
+        // Sixteen rows are one stretch of memory, met across: the next stretch is fetched in its own order.
+        let next = weight.bytes().as_ptr().wrapping_add((first + ROWS) * weight.row_bytes() + b * ROWS * F::BYTES);
+        fetch(next, ROWS * F::BYTES / 64);
+        let rows = self.repeated.blocks::<F>(weight, first, b);
+        // SAFETY: this function's features; sixteen blocks are there, and `made` has at least `LINES`.
+        unsafe { F::pack(rows, self.made.0.as_mut_ptr()) };
+        self.made.0.as_ptr()
+    }
+}
+
+/// Bytes between the tile that is multiplied and what is fetched.
+const AHEAD: usize = 8192;
+
+/// Brings a quarter of a later tile nearer: all of it at once would keep loads waiting.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn fetch_ahead<F: Lanes>(tile: *const Line, part: usize) {
+    let quarter = F::LINES.div_ceil(4);
+    let from = tile.cast::<u8>().wrapping_add(AHEAD + part * quarter * 64);
+    for i in 0..quarter {
+        _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(64 * i).cast());
+    }
+}
+
+/// Brings lines nearer that will be read.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn fetch(from: *const u8, lines: usize) {
+    for i in 0..lines {
+        _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(64 * i).cast());
+    }
+}
+
+/// The f32 sums of one position.
+#[derive(Clone, Copy)]
+struct Sums {
+    acc: __m512,
+    accm: __m512,
+}
+
+/// One block's codes, their sums and their scales, of one position.
+#[derive(Clone, Copy)]
+struct Activations {
+    q: *const i8,
+    sums: *const i16,
+    d: *const f32,
+}
+
+/// How weights of one format are laid out.
+pub(in crate::fused) const fn layout<F: Lanes>() -> Layout {
+    Layout { lines: F::LINES, fill: fill::<F> }
+}
+
+fn fill<F: Lanes>(isa: Isa, weight: Matrix<'_>, first: usize, tiles: &mut [Line]) {
+    if let Some(s) = Vnni::new(isa) {
+        // SAFETY: `s` proves the features.
+        unsafe { pack::pack::<F>(s, weight, first, tiles) }
+    }
+}
+
+/// Evaluates `job` into `[positions, rows]`.
+pub(in crate::fused) fn linear<F: Lanes>(job: &Job<'_>, out: &mut [f32]) {
+    let reads = |positions| job.tiles.is_some() || positions >= tile::MIN_POSITIONS;
+    let Some(s) = Vnni::new(job.isa).filter(|_| !out.is_empty() && reads(job.codes.positions)) else {
+        return crate::fused::run::<F>(job, out);
+    };
+    let (split, positions) = (job.codes.scales == Scales::Per32, job.codes.positions);
+    let side = Side::<F>::new(s, job);
+    // SAFETY: `s` and the `Amx` prove the features.
+    unsafe {
+        match Amx::new(job.isa).filter(|_| !split && positions >= amx::MIN_POSITIONS) {
+            Some(s) => amx::run::<F>(s, job, side, out),
+            None if positions >= tile::MIN_POSITIONS && split => tile::run::<F, true>(job, side, out),
+            None if positions >= tile::MIN_POSITIONS => tile::run::<F, false>(job, side, out),
+            None if split => run::<F, true>(job, side, out),
+            None => run::<F, false>(job, side, out),
+        }
+    }
+}
+
+/// Evaluates `job` into `[positions, rows]`; with `SPLIT`, its activations have a scale per 32 values.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, mut side: Side<'_, F>, out: &mut [f32]) {
+    let (rows, blocks) = (job.weight.rows(), job.weight.cols() / 256);
+    let (positions, scales) = (job.codes.positions, job.codes.scales.of(F::SHAPE));
+    let zero = Sums { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
+    let mut all = vec![zero; positions];
+    for first in (0..rows).step_by(ROWS) {
+        all.fill(zero);
+        for b in 0..blocks {
+            let tile = side.tile(first, b);
+            for (t, sums) in all.iter_mut().enumerate() {
+                let at = b * positions + t;
+                let x = Activations {
+                    q: job.codes.q[at * 256..(at + 1) * 256].as_ptr(),
+                    sums: job.codes.sums[at * F::SHAPE.sums()..(at + 1) * F::SHAPE.sums()].as_ptr(),
+                    d: job.codes.d[at * scales..(at + 1) * scales].as_ptr(),
+                };
+                // SAFETY: this function's features; a tile has `LINES`, and `x` is of one block.
+                *sums = unsafe { if SPLIT { add_split::<F>(tile, x, *sums) } else { add::<F>(tile, x, *sums) } };
+            }
+        }
+        let n = ROWS.min(rows - first);
+        for (t, sums) in all.iter().enumerate() {
+            let out = &mut out[t * rows + first..t * rows + first + n];
+            finish::<F>(sums, job.bias.map(|b| &b[first..first + n]), out);
+        }
+    }
+}
+
+/// The same pointer, of which the compiler knows nothing: it would keep broadcasts for later blocks, and spill them.
+#[inline(always)]
+fn opaque<T>(mut p: *const T) -> *const T {
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags)) };
+    p
+}
+
+/// `Σ c q` of group `g`, of which `codes` are.
+///
+/// # Safety
+/// AVX-512 F and VNNI; the codes of a block at `q`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn dot<F: Lanes>(codes: &[__m512i; 16], q: *const i8, g: usize) -> __m512i {
+    let quads = F::SHAPE.group / 4;
+    let mut dot = [_mm512_setzero_si512(); 2];
+    for i in 0..quads {
+        let quad = g * quads + i;
+        // SAFETY: the caller's.
+        let q = unsafe { q.add(4 * quad).cast::<i32>().read_unaligned() };
+        dot[i % 2] = _mm512_dpbusd_epi32(dot[i % 2], codes[quad % 16], _mm512_set1_epi32(q));
+    }
+    _mm512_add_epi32(dot[0], dot[1])
+}
+
+/// Two successive sums in each lane.
+///
+/// # Safety
+/// AVX-512 F; two values at `sums + 2 pair`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn sums_of_pair(sums: *const i16, pair: usize) -> __m512i {
+    // SAFETY: the caller's.
+    _mm512_set1_epi32(unsafe { sums.add(2 * pair).cast::<i32>().read_unaligned() })
+}
+
+/// Adds one block.
+///
+/// # Safety
+/// AVX-512 F, BW and VNNI; `LINES` at `tile`; a block's activations.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn add<F: Lanes>(tile: *const Line, x: Activations, sums: Sums) -> Sums {
+    let (q, group_sums) = (opaque(x.q), opaque(x.sums));
+    // SAFETY: the caller's.
+    unsafe {
+        let small = F::small(tile);
+        let (groups, mut p, mut m) = (64 / F::SHAPE.group, [_mm512_setzero_si512(); 2], _mm512_setzero_si512());
+        for part in 0..4 {
+            fetch_ahead::<F>(tile, part);
+            let codes = F::codes(tile, part);
+            for g in part * groups..(part + 1) * groups {
+                let product = _mm512_mullo_epi32(dot::<F>(&codes, q, g), small.scale(g));
+                p[g % 2] = _mm512_add_epi32(p[g % 2], product);
+            }
+        }
+        for pair in 0..F::SHAPE.sums() / 2 {
+            m = _mm512_dpwssd_epi32(m, small.mins[pair], sums_of_pair(group_sums, pair));
+        }
+        let p = _mm512_add_epi32(p[0], p[1]);
+        join_block::<F>(F::d_and_dm(tile), _mm512_set1_ps(*x.d), p, m, sums)
+    }
+}
+
+/// Adds one block, 32 values after 32.
+///
+/// # Safety
+/// As [`add`].
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn add_split<F: Lanes>(tile: *const Line, x: Activations, mut sums: Sums) -> Sums {
+    let (q, group_sums, d) = (opaque(x.q), opaque(x.sums), opaque(x.d));
+    // SAFETY: the caller's.
+    unsafe {
+        let (small, factors) = (F::small(tile), F::d_and_dm(tile));
+        let groups = 32 / F::SHAPE.group;
+        for part in 0..4 {
+            fetch_ahead::<F>(tile, part);
+            let codes = F::codes(tile, part);
+            for j in [2 * part, 2 * part + 1] {
+                let mut p = _mm512_setzero_si512();
+                for g in j * groups..(j + 1) * groups {
+                    p = _mm512_add_epi32(p, _mm512_mullo_epi32(dot::<F>(&codes, q, g), small.scale(g)));
+                }
+                let pair = sums_of_pair(group_sums, j * groups / 2);
+                let m = _mm512_dpwssd_epi32(_mm512_setzero_si512(), small.mins_of_32::<F>(j), pair);
+                sums = join_block::<F>(factors, _mm512_set1_ps(*d.add(j)), p, m, sums);
+            }
+        }
+    }
+    sums
+}
+
+/// Adds what the two integers make under the activations' scale `a`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn join_block<F: Lanes>([d, dm]: [__m512; 2], a: __m512, p: __m512i, m: __m512i, sums: Sums) -> Sums {
+    let main = if F::FORM == Form::Offset { _mm512_sub_epi32(p, m) } else { p };
+    let acc = _mm512_fmadd_ps(_mm512_mul_ps(d, a), _mm512_cvtepi32_ps(main), sums.acc);
+    let accm = match F::FORM {
+        Form::Offset => sums.accm,
+        _ => _mm512_fmadd_ps(_mm512_mul_ps(dm, a), _mm512_cvtepi32_ps(m), sums.accm),
+    };
+    Sums { acc, accm }
+}
+
+/// Writes the values of one position.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn finish<F: Packed>(sums: &Sums, bias: Option<&[f32]>, out: &mut [f32]) {
+    let (mut acc, mut accm) = ([0.0f32; ROWS], [0.0f32; ROWS]);
+    // SAFETY: 64 writable bytes each.
+    unsafe {
+        _mm512_storeu_ps(acc.as_mut_ptr(), sums.acc);
+        _mm512_storeu_ps(accm.as_mut_ptr(), sums.accm);
+    }
+    for (i, out) in out.iter_mut().enumerate() {
+        let y = join(F::FORM, acc[i], accm[i]);
+        *out = bias.map_or(y, |b| y + b[i]);
+    }
+}

@@ -1,0 +1,102 @@
+//! Q8_K in AVX-512: one pass over a block for its extremes, one for its codes.
+
+use std::arch::x86_64::*;
+
+use super::{Coding, Q8_K_BLOCK, extreme};
+
+/// Codes a block of each position as Q8_K.
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn code_all(coding: Coding<'_>) {
+    coding.positions(|x, q, d, sums| {
+        if let (Some(x), Some(q)) = (x.first_chunk(), q.first_chunk_mut()) {
+            d[0] = code(x, q, sums);
+        }
+    });
+}
+
+/// [`quantise_q8_k`](super::quantise_q8_k), with the same bits, and the sums of the codes of each `16 · 16 / sums.len()`.
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
+fn code(x: &[f32; Q8_K_BLOCK], q: &mut [i8; Q8_K_BLOCK], sums: &mut [i16]) -> f32 {
+    let top = match top(x) {
+        Ok(top) => top,
+        Err(scale) => {
+            q.fill(0);
+            sums.fill(0);
+            return scale;
+        }
+    };
+    let iscale = -127.0 / top;
+    if !iscale.is_finite() {
+        q.fill(0);
+        sums.fill(0);
+        return 0.0;
+    }
+    let (times, mut fours) = (_mm512_set1_ps(iscale), [_mm512_setzero_si512(); 4]);
+    // What packing puts 128 bits apart is brought together.
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    for (i, fours) in fours.iter_mut().enumerate() {
+        let codes = |k: usize| {
+            // SAFETY: 16 of 256 values from `64 i + 16 k`, where `i` and `k` are below 4.
+            let x = unsafe { _mm512_loadu_ps(x.as_ptr().add(64 * i + 16 * k)) };
+            // To the nearest, ties to even: the rounding that every Rust program runs under.
+            _mm512_cvtps_epi32(_mm512_mul_ps(times, x))
+        };
+        // Packing saturates: 128 becomes 127, and below -127 there is nothing.
+        let low = _mm512_packs_epi32(codes(0), codes(1));
+        let high = _mm512_packs_epi32(codes(2), codes(3));
+        let bytes = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(low, high));
+        // SAFETY: 64 of 256 places from `64 i`.
+        unsafe { _mm512_storeu_si512(q.as_mut_ptr().add(64 * i).cast(), bytes) };
+        *fours = _mm512_madd_epi16(_mm512_maddubs_epi16(_mm512_set1_epi8(1), bytes), _mm512_set1_epi16(1));
+    }
+    write_sums(fours, sums);
+    1.0 / iscale
+}
+
+/// The value of largest magnitude, the first such; the scale where there is none because something is not finite.
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
+fn top(x: &[f32; Q8_K_BLOCK]) -> Result<f32, f32> {
+    // Of bits as signed numbers the largest is that of the largest positive value, as unsigned ones of the largest negative.
+    let (mut plus, mut minus) = ([_mm512_set1_epi32(i32::MIN); 2], [_mm512_setzero_si512(); 2]);
+    for i in 0..16 {
+        // SAFETY: 16 of 256 values from `16 i`.
+        let bits = unsafe { _mm512_loadu_si512(x.as_ptr().add(16 * i).cast()) };
+        plus[i % 2] = _mm512_max_epi32(plus[i % 2], bits);
+        minus[i % 2] = _mm512_max_epu32(minus[i % 2], bits);
+    }
+    let plus = _mm512_reduce_max_epi32(_mm512_max_epi32(plus[0], plus[1]));
+    let minus = _mm512_reduce_max_epu32(_mm512_max_epu32(minus[0], minus[1]));
+    let plus = u32::try_from(plus).ok();
+    let minus = (minus >> 31 == 1).then_some(minus & 0x7fff_ffff);
+    // None is below every magnitude.
+    let top = plus.max(minus).unwrap_or(0);
+    match top {
+        _ if top >= f32::INFINITY.to_bits() => Err(f32::NAN),
+        _ if plus == minus => Ok(extreme(x, top)),
+        _ if plus > minus => Ok(f32::from_bits(top)),
+        _ => Ok(-f32::from_bits(top)),
+    }
+}
+
+/// From sums of four successive codes each, 64 values to a vector.
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
+fn write_sums(fours: [__m512i; 4], sums: &mut [i16]) {
+    let two = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let (a, b) = (two(fours[0], fours[1]), two(fours[2], fours[3]));
+    let all = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    // Lane `4 i + k` is the sum of 16 values from `64 k + 16 i`.
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let sixteen = _mm512_cvtepi32_epi16(_mm512_permutexvar_epi32(order, all));
+    // SAFETY: the stores write as many values as the slices have.
+    unsafe {
+        if let Some(sums) = sums.first_chunk_mut::<16>() {
+            _mm256_storeu_si256(sums.as_mut_ptr().cast(), sixteen);
+        } else if let Some(sums) = sums.first_chunk_mut::<8>() {
+            let eight = _mm256_cvtepi32_epi16(_mm256_madd_epi16(sixteen, _mm256_set1_epi16(1)));
+            _mm_storeu_si128(sums.as_mut_ptr().cast(), eight);
+        }
+    }
+}
