@@ -74,15 +74,13 @@ impl Bytes {
     /// the file. Bytes that are not of this mapping are left alone.
     pub fn let_go(&self, part: &[u8]) {
         #[cfg(unix)]
-        if let Backing::Mapped(mapping) = &self.0 {
-            if self.holds(part) {
-                let offset = part.as_ptr().addr() - self.as_ptr().addr();
-                // SAFETY: the mapping is read-only and of a file, so that its pages hold what the file holds whenever they are
-                // brought back. Advice that is not taken changes nothing.
-                drop(unsafe {
-                    mapping.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, part.len())
-                });
-            }
+        if let Backing::Mapped(mapping) = &self.0
+            && self.holds(part)
+        {
+            let offset = part.as_ptr().addr() - self.as_ptr().addr();
+            // SAFETY: the mapping is read-only and of a file, so that its pages hold what the file holds whenever they are
+            // brought back. Advice that is not taken changes nothing.
+            drop(unsafe { mapping.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, part.len()) });
         }
         #[cfg(not(unix))]
         let _ = part;

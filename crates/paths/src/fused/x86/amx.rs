@@ -156,7 +156,7 @@ impl Strip {
         for i in 0..16 {
             let quad = 16 * part + i;
             let pair = scales[quad / quads / 2];
-            let scale = if quad / quads % 2 == 0 {
+            let scale = if (quad / quads).is_multiple_of(2) {
                 _mm512_mask_mov_epi16(_mm512_slli_epi32::<16>(pair), 0x5555_5555, pair)
             } else {
                 _mm512_mask_mov_epi16(_mm512_srli_epi32::<16>(pair), 0xaaaa_aaaa, pair)

@@ -66,7 +66,7 @@ impl Small {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub(in crate::fused) fn scale(&self, g: usize) -> __m512i {
         let pair = self.scales[g / 2];
-        let pair = if g % 2 == 0 { _mm512_slli_epi32::<16>(pair) } else { pair };
+        let pair = if g.is_multiple_of(2) { _mm512_slli_epi32::<16>(pair) } else { pair };
         _mm512_srai_epi32::<16>(pair)
     }
 
@@ -259,10 +259,11 @@ fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, mut side: Side<'_, F>, out: &
 
 /// The same pointer, of which the compiler knows nothing: it would keep broadcasts for later blocks, and spill them.
 #[inline(always)]
-fn opaque<T>(mut p: *const T) -> *const T {
+fn opaque<T>(p: *const T) -> *const T {
+    let mut same = p.expose_provenance();
     // SAFETY: no instruction.
-    unsafe { asm!("/* {} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags)) };
-    p
+    unsafe { asm!("/* {} */", inout(reg) same, options(pure, nomem, nostack, preserves_flags)) };
+    std::ptr::with_exposed_provenance(same)
 }
 
 /// `Σ c q` of group `g`, of which `codes` are.
