@@ -20,6 +20,7 @@ use super::faults::Fault;
 use super::models::{self, Opened};
 use super::sites::Reading;
 use super::{VERSION, experiments, repeat, sites, weights};
+use crate::copy::{self, Load};
 use crate::error::LabError;
 use crate::experiments::{EXPERIMENTS, Experiment, Subject, falsify};
 use crate::fix::decode_ratios;
@@ -259,9 +260,13 @@ impl<'b> Bench<'b> {
     fn speed(&self, contract: &Contract, m: &Speed, fault: Option<&'static Fault>) -> Result<Reading, LabError> {
         let model = &self.opened(contract, &m.model)?.model;
         let options = GenerateOptions { tokens: m.tokens as usize, sampling: SamplingParams::default() };
-        let along = arithmetic(&m.path, fault)?;
+        let mut along = arithmetic(&m.path, fault)?;
+        // Speed is that of the kernels at their best; no value depends on it.
+        let tiles = copy::tiles(model, Isa::detect(), Load::Copy, &mut |_, _| {})?;
+        tiles.iter().for_each(|tiles| along.adopt(tiles));
         if let Some(other) = &m.against {
-            let other = arithmetic(other, None)?;
+            let mut other = arithmetic(other, None)?;
+            tiles.iter().for_each(|tiles| other.adopt(tiles));
             let prompt = prompt(contract, &m.prompt)?;
             let rates = decode_ratios(&[(model, &other), (model, &along)], prompt, m.tokens as usize)?;
             let time = rates[1].map_or(f64::NAN, |rate| 1.0 / rate);
