@@ -90,7 +90,7 @@ pub(crate) enum Command {
     Fix(crate::commands::fix::Args),
     /// Which known mistake explains what arithmetic does not
     #[command(after_help = "Examples:\n  twinpath diagnose right.gguf converted.gguf -p 'def f(x):'\n  \
-        twinpath diagnose model.gguf recorded-by-twinpath-trace.safetensors\n  \
+        twinpath diagnose model.gguf llama-cpp.safetensors   (what tools/capture_llamacpp.py recorded)\n  \
         twinpath diagnose --plant rope-theta     a self-test: B makes that mistake, and must be found out\n  \
         twinpath diagnose --plant 'norm-eps=eps 1e-5@blk.2.ffn_norm'\n\n\
         A's model is believed: B's values are judged by it, each on the inputs that B had there.\n\

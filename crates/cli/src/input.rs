@@ -99,9 +99,14 @@ impl Opened {
         Opened::along(Rc::new(model), tiles, spec, global)
     }
 
-    /// Opens both sides of a comparison, each `MODEL[@PATH]` or a trace. A trace of another engine is read as one of the
-    /// model beside it.
-    pub(crate) fn pair(a: &str, b: &str, map: Option<&Path>, global: &Global) -> Result<(Opened, Opened)> {
+    /// Opens both sides of a comparison, each `MODEL[@PATH]` or a trace, by default the bundled model as `.apr` and as GGUF.
+    /// A trace of another engine is read as one of the model beside it.
+    pub(crate) fn pair(given: [&Option<String>; 2], map: Option<&Path>, global: &Global) -> Result<(Opened, Opened)> {
+        let or_bundled = |given: &Option<String>, name| match given {
+            Some(text) => Ok::<_, anyhow::Error>(text.clone()),
+            None => Ok(bundled(name)?.display().to_string()),
+        };
+        let (a, b) = (&or_bundled(given[0], BUNDLED_APR)?, &or_bundled(given[1], BUNDLED_GGUF)?);
         let map = map.map(UserMap::open).transpose()?;
         let map = map.as_ref();
         if !Trace::is_trace(Path::new(a)) {
@@ -117,7 +122,7 @@ impl Opened {
     }
 
     /// Opens `MODEL[@PATH]` or a trace; a model file that `other` has open is not opened again.
-    pub(crate) fn beside(other: &Opened, text: &str, map: Option<&UserMap>, global: &Global) -> Result<Opened> {
+    fn beside(other: &Opened, text: &str, map: Option<&UserMap>, global: &Global) -> Result<Opened> {
         if Trace::is_trace(Path::new(text)) {
             return match other {
                 Opened::Model { model, .. } => {

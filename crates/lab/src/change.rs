@@ -9,14 +9,14 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 use twinpath_engine::{Numerics, Op, Site, Tensor};
-use twinpath_evidence::verdict::lambda;
 use twinpath_evidence::{LocalSum, Residual};
 use twinpath_formats::TensorType;
-use twinpath_paths::declared::{Declared, SIGMA, UNIT, evaluate};
+use twinpath_paths::declared::foreign::AnyOrder;
+use twinpath_paths::declared::{Declared, SIGMA, UNIT};
 use twinpath_paths::{Path, Reading};
 
 use crate::contrast;
-use crate::judge::Replay;
+use crate::recorded::{Judge, convict};
 
 type T32 = Tensor<f32>;
 
@@ -148,57 +148,60 @@ impl Change {
         made
     }
 
-    /// Whether `value`, recorded from position `first_row` on, is what the declared arithmetic makes with the mistake in it.
-    pub fn judge(&self, replay: &Replay<'_>, op: &Op<'_>, inputs: &[&T32], value: &T32, first_row: usize) -> LocalSum {
-        let other = self.along.and_then(twinpath_paths::path);
-        let replay = Replay { own: other.as_deref().unwrap_or(replay.own), other: None, ..*replay };
+    /// Whether `value` is what the judge's arithmetic makes with the mistake in it. Tolerances of missing inputs are those of
+    /// the op as the model says it: they are of the size of roundings in either.
+    pub(crate) fn judge(&self, judge: &Judge<'_>, op: &Op<'_>, inputs: &[&T32], value: &T32) -> LocalSum {
         let mut sum = LocalSum::default();
+        let other = self.along.and_then(twinpath_paths::path);
+        let Some(judge) = judge.along(other.as_deref(), op) else { return sum };
         (self.instead)(op, inputs, &mut |rows, op, inputs| {
-            let (value, first_row) = (value.rows_of(rows.clone()), first_row + rows.start);
+            let value = value.rows_of(rows.clone());
             sum.merge(match self.after {
-                After::Nothing => replay.judge(op, inputs, &value, first_row).local,
-                _ => self.judge_after(&replay, op, inputs, &value, first_row),
+                After::Nothing => judge.judge(op, inputs, &value, rows.start).0.local,
+                _ => self.judge_after(&judge, op, inputs, &value, rows.start),
             });
         });
         sum
     }
 
-    fn judge_after(
-        &self,
-        replay: &Replay<'_>,
-        op: &Op<'_>,
-        inputs: &[&T32],
-        value: &T32,
-        first_row: usize,
-    ) -> LocalSum {
-        let Some(declared) = evaluate(&[replay.own], op, inputs).pop() else { return LocalSum::default() };
-        let elements = replay.positions.max(value.rows()) * value.cols();
-        let lambda = lambda(replay.alpha / 2.0, replay.sites, elements);
+    fn judge_after(&self, judge: &Judge<'_>, op: &Op<'_>, inputs: &[&T32], value: &T32, from: usize) -> LocalSum {
+        let own = judge.declare(op, inputs, from);
+        let lambda = judge.lambda(value);
         let mut sum = LocalSum::default();
         if let After::Sums(to) = self.after
-            && !looks_random(&declared, value, to)
+            && !looks_random(&own.declared, value, to)
         {
             return sum; // nothing judged, so that nothing is explained
         }
         for (i, y) in value.data().iter().enumerate() {
-            let (declared, spread, bound) = self.element(&declared, i, lambda);
+            let (declared, spread, sure, bound) = self.element(&own, i, lambda);
             if declared.is_infinite() && f64::from(*y) == declared {
                 continue; // an overflow that the change makes, too
             }
-            let (position, row) = (first_row + i / value.cols(), i % value.cols());
-            sum.add(&Residual { position, row, value: f64::from(*y), declared, spread, bound }, lambda);
+            let (position, row) = (judge.first_row + from + i / value.cols(), i % value.cols());
+            convict(&mut sum, &Residual { position, row, value: f64::from(*y), declared, spread, bound }, sure, lambda);
         }
         sum
     }
 
-    /// Value, spread and bound of one element after the change.
-    fn element(&self, declared: &Declared, i: usize, lambda: f64) -> (f64, f64, f64) {
-        let (value, spread, bound) = (declared.value[i], declared.spread[i], declared.bound[i]);
+    /// Value, spread, the spread that convicts, and bound of one element after the change.
+    fn element(&self, own: &AnyOrder, i: usize, lambda: f64) -> (f64, f64, f64, f64) {
+        let (value, spread, bound) = (own.declared.value[i], own.declared.spread[i], own.declared.bound[i]);
+        let sure = own.sure[i];
         match &self.after {
-            After::Nothing => (value, spread, bound),
-            After::Map(f) => mapped(f.as_ref(), value, spread, bound),
-            After::Round(to) => rounded(*to, value, spread, lambda),
-            After::Sums(to) => (value, spread * to.unit() / UNIT, bound * to.unit() / UNIT),
+            After::Nothing => (value, spread, sure, bound),
+            After::Map(f) => {
+                let (made, spread, bound) = mapped(f.as_ref(), value, spread, bound);
+                (made, spread, mapped(f.as_ref(), value, sure, bound).1, bound)
+            }
+            After::Round(to) => {
+                let (made, spread, bound) = rounded(*to, value, sure, lambda);
+                (made, spread, spread, bound)
+            }
+            After::Sums(to) => {
+                let wider = to.unit() / UNIT;
+                (value, spread * wider, sure * wider, bound * wider)
+            }
         }
     }
 }
@@ -293,5 +296,9 @@ impl Path for Planted {
 
     fn reading(&self, weights: TensorType) -> Reading {
         self.inner.reading(weights)
+    }
+
+    fn for_row(&self, site: Site, op: &Op<'_>, x: &[f32]) -> Option<&dyn Path> {
+        self.inner.for_row(site, op, x)
     }
 }

@@ -164,7 +164,7 @@ fn coverage(trace: &Trace, sites: &[SiteRecord]) -> Coverage {
 
 /// What declares the arithmetic of `party`: its path; for a recording the path that made it, if it is one of ours; for the
 /// oracle one that reads activations as they are, whose declared arithmetic is the exact one.
-fn declared(party: &Party<'_>) -> Option<Box<dyn ArithmeticPath>> {
+pub(crate) fn declared(party: &Party<'_>) -> Option<Box<dyn ArithmeticPath>> {
     let name = party.info().path;
     if name == ORACLE { Some(Box::new(Standalone::new())) } else { twinpath_paths::path(&name) }
 }

@@ -130,6 +130,33 @@ impl<'p> Replay<'p> {
             let (local, statistical) = (LocalSum::default(), Some(statistical));
             return Judged { local, idle: None, replayed: None, statistical, covers: Vec::new() };
         }
+        let (mut judged, own, other) = self.judge_by_residuals(op, inputs, value, first_row);
+        judged.replayed = self.other.map(|_| Replayed { own: own.value, other: other.map(|other| other.value) });
+        judged
+    }
+
+    /// As [`judge`](Replay::judge) where statistics do not, with what was declared.
+    pub(crate) fn judge_and_keep(
+        &self,
+        op: &Op<'_>,
+        inputs: &[&Tensor<f32>],
+        value: &Tensor<f32>,
+        first_row: usize,
+    ) -> (Judged, Declared) {
+        let (mut judged, own, other) = self.judge_by_residuals(op, inputs, value, first_row);
+        let other = || other.map(|other| other.value);
+        judged.replayed = self.other.map(|_| Replayed { own: own.value.clone(), other: other() });
+        (judged, own)
+    }
+
+    /// What is found, and the two declared arithmetics.
+    fn judge_by_residuals(
+        &self,
+        op: &Op<'_>,
+        inputs: &[&Tensor<f32>],
+        value: &Tensor<f32>,
+        first_row: usize,
+    ) -> (Judged, Declared, Option<Declared>) {
         // Without a matrix, all paths declare the same.
         let asked = self.other.filter(|_| matches!(op, Op::Linear { .. }));
         let paths: Vec<&dyn Path> = [Some(self.own), asked].into_iter().flatten().collect();
@@ -150,12 +177,14 @@ impl<'p> Replay<'p> {
             local.add_gain(gain, over);
         }
         if let Some(worst) = worst {
-            let part = self.part(op, inputs, value, &own, worst);
-            local.name(part, contrast::of(value, &own));
+            let reading = match op {
+                Op::Linear { weight, .. } => self.own.reading(weight.tensor_type()),
+                _ => Reading::Plain,
+            };
+            local.name(part(reading, op, inputs, value, &own, worst), contrast::of(value, &own));
         }
         let idle = idle(op, value.rows());
-        let replayed = self.other.map(|_| Replayed { own: own.value, other: other.map(|other| other.value) });
-        Judged { local, idle, replayed, statistical: None, covers: Vec::new() }
+        (Judged { local, idle, replayed: None, statistical: None, covers: Vec::new() }, own, other)
     }
 
     /// `None` where replay is asked for, or activations are not coded. A site that comes in pieces shares its chance of a
@@ -237,29 +266,29 @@ impl<'p> Replay<'p> {
         own.value[at..at + own.cols].copy_from_slice(&kept);
         0
     }
+}
 
-    /// The part of the weights that explains the worst element's row.
-    fn part(
-        &self,
-        op: &Op<'_>,
-        inputs: &[&Tensor<f32>],
-        value: &Tensor<f32>,
-        own: &Declared,
-        worst: usize,
-    ) -> Option<Part> {
-        let (Op::Linear { weight, .. }, [x]) = (op, inputs) else { return None };
-        let row = worst % own.cols;
-        let seen = |t: usize| {
+/// The part of the weights that explains the worst element's row, if `reading` is how its activations were read.
+pub(crate) fn part(
+    reading: Reading,
+    op: &Op<'_>,
+    inputs: &[&Tensor<f32>],
+    value: &Tensor<f32>,
+    own: &Declared,
+    worst: usize,
+) -> Option<Part> {
+    let (Op::Linear { weight, .. }, [x]) = (op, inputs) else { return None };
+    let row = worst % own.cols;
+    let seen: Vec<blame::Seen<'_>> = (0..value.rows())
+        .map(|t| {
             let e = element(value, own, 0, t * own.cols + row);
             blame::Seen { x: x.row(t), residual: e.value - e.declared, spread: e.spread }
-        };
-        let seen: Vec<blame::Seen<'_>> = (0..value.rows()).map(seen).collect();
-        let reading = self.own.reading(weight.tensor_type());
-        let group = blame::group(*weight, reading, row, &seen)?;
-        let what = if group.minimum { "minimum" } else { "scale" }.to_owned();
-        let blame::Group { block, group, units, left, .. } = group;
-        Some(Part { block, group, what, units, left })
-    }
+        })
+        .collect();
+    let group = blame::group(*weight, reading, row, &seen)?;
+    let what = if group.minimum { "minimum" } else { "scale" }.to_owned();
+    let blame::Group { block, group, units, left, .. } = group;
+    Some(Part { block, group, what, units, left })
 }
 
 pub(crate) fn element(value: &Tensor<f32>, own: &Declared, first_row: usize, i: usize) -> Residual {

@@ -108,8 +108,8 @@ impl<'m> Party<'m> {
         arithmetic: Option<RecordedArithmetic<'m>>,
     ) -> Box<dyn Side + 'm> {
         match (self.source, model, arithmetic) {
-            (Source::Trace(trace), Some(model), Some(arithmetic)) => {
-                Box::new(RecordedSide::new(model, trace, tokens, arithmetic))
+            (Source::Trace(_), Some(model), Some(arithmetic)) => {
+                Box::new(RecordedSide::new(model, self.side(tokens, None), tokens, arithmetic))
             }
             (Source::Model(..), _, Some(RecordedArithmetic::Path(replay))) => self.side(tokens, Some(replay)),
             _ => self.side(tokens, None),

@@ -77,6 +77,8 @@ pub struct Recorded {
     pub inputs: Vec<Site>,
     /// What replay found, if it was asked for.
     pub judged: Option<Judged>,
+    /// Why the values are too coarse to be judged, if they are.
+    pub coarse: Option<String>,
 }
 
 /// One side of a comparison.
@@ -240,7 +242,7 @@ where
         let judged = self.judge(site, op, inputs, value);
         self.sources.add(site, value);
         let (values, first_row) = (Values::from(value.clone()), self.first_row);
-        self.recorded.push(Recorded { site, weights, mask, first_row, values, inputs: sources, judged });
+        self.recorded.push(Recorded { site, weights, mask, first_row, values, inputs: sources, judged, coarse: None });
     }
 }
 

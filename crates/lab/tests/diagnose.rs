@@ -53,7 +53,7 @@ fn every_suspect_has_its_page() {
 }
 
 /// Mistakes at one site of the bundled model, as packed.
-const OF_TEACHER: [&str; 26] = [
+const OF_TEACHER: [&str; 27] = [
     "rope-pairing=2i with 2i + 1@blk.1.q_rope",
     "rope-theta=theta 10000@blk.2.k_rope",
     "rope-theta=theta 500000@blk.2.k_rope",
@@ -80,6 +80,7 @@ const OF_TEACHER: [&str; 26] = [
     "other-layer=blk.2.ffn_up used@blk.1.ffn_up",
     "number-type=kept in bf16@blk.3.ffn_swiglu",
     "bos=doubled@embed",
+    "stored-bytes=byte 55368 is 88, not 80@blk.4.ffn_gate",
 ];
 
 #[test]
@@ -118,6 +119,77 @@ fn one_mistake_in_all_layers_is_named_once() {
     let record = planted(&model, path, "rope-theta=theta 1e6@q_rope", &[1, 2, 3, 4, 5, 6]);
     assert_eq!((record.named.len(), record.named[0].suspect.as_str()), (1, "rope-theta"), "{:?}", names(&record));
     assert_eq!(record.named[0].sites.len(), model.config().layers);
+}
+
+/// A recording of another engine, judged by the bundled model.
+fn of_engine(file: &FilePath) -> Diagnosis {
+    let model = teacher();
+    let path = Arithmetic::Path(Box::new(FusedQ8k::new()));
+    let trace = Trace::of(file, model.config(), None).expect("its names are known");
+    let b = Party { label: "t".into(), source: Source::Trace(&trace) };
+    diagnose(&party(&model, &path), &b, &trace.header().tokens, OPTIONS, &mut |_, _| {}).expect("it fits")
+}
+
+fn recording(name: &str) -> PathBuf {
+    FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name)
+}
+
+#[test]
+fn faithful_engines_are_blamed_for_nothing() {
+    for name in ["recordings/llama_cpp", "recordings/transformers", "teacher/prompt0.dequant_q4_k_m"] {
+        let record = of_engine(&recording(&format!("{name}.safetensors")));
+        assert_eq!((names(&record), record.unnamed.len(), record.exit_code()), (Vec::new(), 0, 0), "{name}");
+        assert_eq!(record.first_unexplained, None);
+        assert!(record.sites.len() >= 93, "{name}: {} sites", record.sites.len());
+    }
+    for name in ["flash", "kv-f16"] {
+        // One layer only: of the others nothing can be said.
+        let record = of_engine(&recording(&format!("recordings/llama_cpp-{name}.safetensors")));
+        assert_eq!((names(&record), record.unnamed.len(), record.exit_code()), (Vec::new(), 0, 3), "{name}");
+    }
+}
+
+#[test]
+fn llama_cpp_with_another_rope_base_is_named() {
+    let record = of_engine(&recording("recordings/llama_cpp-theta.safetensors"));
+    assert_eq!(names(&record), ["rope-theta: theta 500000 at blk.0.q_rope blk.0.k_rope"]);
+    assert_eq!((record.unnamed.len(), record.exit_code()), (0, 1));
+}
+
+#[test]
+fn llama_cpp_with_another_eps_is_named() {
+    let record = of_engine(&recording("recordings/llama_cpp-eps.safetensors"));
+    let first = (record.named[0].suspect.as_str(), record.named[0].parameter.as_str());
+    assert_eq!(first, ("norm-eps", "eps 1e-5"), "{:?}", names(&record));
+    assert_eq!((record.named.len(), record.unnamed.len(), record.exit_code()), (1, 0, 1));
+    assert_eq!(record.first_unexplained.as_deref(), Some("blk.0.attn_norm"));
+}
+
+#[test]
+fn llama_cpp_with_an_edited_tensor_is_named_with_the_byte() {
+    let record = of_engine(&recording("recordings/llama_cpp-edited.safetensors"));
+    // `--edit blk.2.ffn_up.weight:148:200`.
+    assert_eq!(record.named.len(), 1, "{:?}", names(&record));
+    assert!(names(&record)[0].starts_with("stored-bytes: byte 148 is 200, not "), "{:?}", names(&record));
+    assert!(names(&record)[0].ends_with(" at blk.2.ffn_up") && record.unnamed.is_empty());
+}
+
+#[test]
+fn a_mistake_in_a_value_that_an_engine_does_not_show_is_named_where_it_shows() {
+    let model = teacher();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.safetensors");
+    drop(recorded(&model, "activation=GELU (tanh)@blk.3.ffn_silu", &[], &file));
+    // As of another engine: without our header and without SiLU.
+    let bytes = std::fs::read(&file).unwrap();
+    let all = SafeTensors::deserialize(&bytes).unwrap();
+    let ids: Vec<u8> = TOKENS.iter().flat_map(|t| i64::from(*t).to_le_bytes()).collect();
+    let ids = safetensors::tensor::TensorView::new(safetensors::Dtype::I64, vec![TOKENS.len()], &ids).unwrap();
+    let mut kept: Vec<_> = all.tensors().into_iter().filter(|(name, _)| !name.ends_with("ffn_silu")).collect();
+    kept.push(("input_ids".to_owned(), ids));
+    let foreign = folder.path().join("foreign.safetensors");
+    safetensors::serialize_to_file(kept, None, &foreign).unwrap();
+    assert_eq!(names(&of_engine(&foreign)), ["activation: GELU (tanh) at blk.3.ffn_swiglu"]);
 }
 
 /// A recording of `model` with a mistake in it, without the values of some sites.

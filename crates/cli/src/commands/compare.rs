@@ -8,7 +8,7 @@ use twinpath_report::View;
 
 use super::{check_output, print};
 use crate::args::{Compare, Global, OracleArg, Prompt, SitesArg};
-use crate::input::{self, BUNDLED_APR, BUNDLED_GGUF, DEFAULT_PROMPT, Opened, bundled};
+use crate::input::{self, DEFAULT_PROMPT, Opened};
 use crate::progress::Bar;
 
 /// Models of up to this many layers show every site unasked.
@@ -18,12 +18,7 @@ pub(super) fn run(args: &Compare, global: &Global) -> Result<u8> {
     if let Some(path) = &args.html {
         check_output(path, args.force)?;
     }
-    let given = |given: &Option<String>, name: &str| match given {
-        Some(text) => Ok::<String, anyhow::Error>(text.clone()),
-        None => Ok(bundled(name)?.display().to_string()),
-    };
-    let (a, b) = (given(&args.a, BUNDLED_APR)?, given(&args.b, BUNDLED_GGUF)?);
-    let (a, b) = Opened::pair(&a, &b, args.map.as_deref(), global)?;
+    let (a, b) = Opened::pair([&args.a, &args.b], args.map.as_deref(), global)?;
     let [a, b] = match &args.policy {
         Some(policy) => [a.rerouted(policy, global)?, b.rerouted(policy, global)?],
         None => [a, b],

@@ -1,6 +1,8 @@
 //! `twinpath diagnose`.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, reason = "doc comments here are help texts")]
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use twinpath_lab::diagnose::{DiagnoseOptions, diagnose};
@@ -8,7 +10,7 @@ use twinpath_lab::diagnose::{DiagnoseOptions, diagnose};
 use super::compare::tokens;
 use super::print;
 use crate::args::{Global, Prompt, probability};
-use crate::input::{BUNDLED_APR, BUNDLED_GGUF, Opened, bundled};
+use crate::input::Opened;
 use crate::progress::Bar;
 
 #[derive(Debug, ClapArgs)]
@@ -16,13 +18,16 @@ pub(crate) struct Args {
     /// A, whose model is believed: MODEL[@PATH] [default: the bundled .apr along standalone]
     #[arg(requires = "b")]
     a: Option<String>,
-    /// B, which is judged: MODEL[@PATH] or a recording of `twinpath trace` [default: the bundled .gguf along fused-q8k]
+    /// B, which is judged: MODEL[@PATH] or a recording, ours or another engine's [default: the bundled .gguf along fused-q8k]
     b: Option<String>,
     #[command(flatten)]
     prompt: Prompt,
     /// Self-test: B makes a known mistake, NAME[=PARAMETER][@SITE] of `twinpath list suspects`; without SITE wherever it can
     #[arg(long, value_name = "MISTAKE")]
     plant: Option<String>,
+    /// What the names in another engine's recording mean (YAML; see `twinpath list names` for the known vocabularies)
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
     /// Chance of a false alarm in the whole run
     #[arg(long, value_name = "P", default_value_t = 1e-3, value_parser = probability)]
     alpha: f64,
@@ -35,12 +40,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
-    let given = |given: &Option<String>, name: &str| match given {
-        Some(text) => Ok::<String, anyhow::Error>(text.clone()),
-        None => Ok(bundled(name)?.display().to_string()),
-    };
-    let (a, b) = (given(&args.a, BUNDLED_APR)?, given(&args.b, BUNDLED_GGUF)?);
-    let (a, b) = Opened::pair(&a, &b, None, global)?;
+    let (a, b) = Opened::pair([&args.a, &args.b], args.map.as_deref(), global)?;
     let tokens = tokens(&args.prompt, &a, &b)?;
     let b = b.with_mistake(args.plant.as_deref(), &tokens)?;
     let options = DiagnoseOptions { alpha: args.alpha, hash: !args.no_hash, keep: args.top };

@@ -12,7 +12,7 @@ use twinpath_lab::explain::{Detail, Ends, ExplainOptions, estimate, explain};
 
 use super::print;
 use crate::args::{Global, Prompt, probability};
-use crate::input::{self, BUNDLED_APR, BUNDLED_GGUF, BUNDLED_PROMPTS, Opened, bundled};
+use crate::input::{self, BUNDLED_PROMPTS, Opened, bundled};
 use crate::progress::{Bar, note};
 
 /// Models of up to this many layers have every layer opened unasked.
@@ -75,12 +75,7 @@ pub(crate) enum By {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
-    let given = |given: &Option<String>, name: &str| match given {
-        Some(text) => Ok::<String, anyhow::Error>(text.clone()),
-        None => Ok(bundled(name)?.display().to_string()),
-    };
-    let a = Opened::any(&given(&args.a, BUNDLED_APR)?, global)?;
-    let b = Opened::beside(&a, &given(&args.b, BUNDLED_GGUF)?, None, global)?;
+    let (a, b) = Opened::pair([&args.a, &args.b], None, global)?;
     let (
         Opened::Model { label, model, arithmetic, .. },
         Opened::Model { label: label_b, model: model_b, arithmetic: by_b, .. },

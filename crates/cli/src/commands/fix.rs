@@ -11,7 +11,7 @@ use twinpath_lab::{Arithmetic, Party};
 
 use super::print;
 use crate::args::{Global, Prompt, probability};
-use crate::input::{self, BUNDLED_APR, BUNDLED_GGUF, BUNDLED_PROMPTS, Opened, bundled};
+use crate::input::{self, BUNDLED_PROMPTS, Opened, bundled};
 use crate::progress::Bar;
 
 /// The published options, tried side by side where none is named.
@@ -53,12 +53,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
-    let given = |given: &Option<String>, name: &str| match given {
-        Some(text) => Ok::<String, anyhow::Error>(text.clone()),
-        None => Ok(bundled(name)?.display().to_string()),
-    };
-    let a = Opened::any(&given(&args.a, BUNDLED_APR)?, global)?;
-    let b = Opened::beside(&a, &given(&args.b, BUNDLED_GGUF)?, None, global)?;
+    let (a, b) = Opened::pair([&args.a, &args.b], None, global)?;
     let (Opened::Model { model, tiles, .. }, Opened::Model { model: model_b, tiles: tiles_b, .. }) = (&a, &b) else {
         bail!("a recording runs along no other path: name two models");
     };

@@ -22,6 +22,17 @@ fn llama_cpp_is_explained_and_its_mistakes_are_found_where_they_are() {
 }
 
 #[test]
+fn the_mistake_of_llama_cpp_is_named_and_a_faithful_run_has_none() {
+    let model = format!("{}@fused-q8k", text(&gguf()));
+    let right = twinpath(&["diagnose", &model, &recording("llama_cpp.safetensors")]);
+    assert_eq!(right.code, Some(0), "{}", right.err);
+    assert!(right.out.contains("NOTHING UNEXPLAINED") && right.out.contains("sums in any order"), "{}", right.out);
+    let wrong = twinpath(&["diagnose", &model, &recording("llama_cpp-theta.safetensors")]);
+    assert_eq!(wrong.code, Some(1), "{}", wrong.err);
+    assert!(wrong.out.contains("NAMED: rope-theta (theta 500000)"), "{}", wrong.out);
+}
+
+#[test]
 fn other_tokens_are_incomparable() {
     let model = format!("{}@fused-q8k", text(&gguf()));
     let args = ["compare", &model, &recording("llama_cpp.safetensors"), "--tokens", "864,1548,1547,2206,199,257"];

@@ -1,8 +1,8 @@
 //! Which known mistake explains what arithmetic does not.
 //!
 //! A's model is believed. B is run, or read from a recording; its values stand in for A's, so that each op of A's model is
-//! judged on the inputs that B had there (`follow`). At a site that is unexplained every suspect of the catalogue is
-//! tried: does the residual vanish with its mistake in it? Suspects that explain most sites are named (`name`).
+//! judged on the inputs that B had there ([`RecordedSide`]). At a site that is unexplained every suspect of the catalogue is
+//! tried (`follow`): does the residual vanish with its mistake in it? Suspects that explain most sites are named (`name`).
 
 mod follow;
 mod name;
@@ -11,19 +11,22 @@ pub(crate) use follow::scenes;
 
 use std::collections::BTreeMap;
 
-use twinpath_engine::{Session, Site};
+use twinpath_engine::Site;
 use twinpath_evidence::diagnosis::SCHEMA;
 use twinpath_evidence::{Diagnosis, Outcome, SiteDiagnosis, Verdict, Warning};
 use twinpath_paths::Path;
+use twinpath_paths::declared::foreign::Engine;
 
 use crate::change::{Change, Planted};
-use crate::compare::{different_weights, provenance};
+use crate::compare::{declared, different_weights, provenance};
 use crate::judge::Replay;
 use crate::party::Party;
-use crate::side::{Stage, Values, stages};
+use crate::recorded::{Arithmetic, Hearing, RecordedSide};
+use crate::side::{Side, stages};
 use crate::suspects::{SUSPECTS, Scene, Suspect};
+use crate::trace::Trace;
 use crate::{LabError, Progress};
-use follow::{Recordings, Sites};
+use follow::Sites;
 
 /// How to diagnose.
 #[derive(Debug, Clone, Copy)]
@@ -48,13 +51,15 @@ pub fn diagnose(
     progress: Progress<'_>,
 ) -> Result<Diagnosis, LabError> {
     let model = a.model().ok_or_else(|| LabError::NoModel { label: a.label.clone() })?;
-    let own = arithmetic(a, b);
+    // B's arithmetic is that of its path, if it is one of ours; else A's; else plain f32.
+    let own = declared(b).or_else(|| declared(a)).unwrap_or_else(|| Box::new(twinpath_paths::Standalone::new()));
+    let engine = b.trace().and_then(Trace::engine);
     let mut record = Diagnosis {
         schema: SCHEMA,
         provenance: provenance(&[a, b], options.hash)?,
         a: a.info(),
         b: b.info(),
-        path: own.name().to_owned(),
+        path: engine.map_or_else(|| own.name().to_owned(), Engine::describe),
         tokens: tokens.to_vec(),
         counts: Vec::new(),
         first_unexplained: None,
@@ -65,7 +70,7 @@ pub fn diagnose(
         warnings: Vec::new(),
         outcome: Outcome::Measured,
     };
-    let mismatch = a.config().difference(b.config()).or_else(|| b.misses(tokens)).or_else(|| stranger(b));
+    let mismatch = a.config().difference(b.config()).or_else(|| b.misses(tokens));
     if let Some(reason) = mismatch {
         record.outcome = Outcome::Incomparable { reason };
         return Ok(record);
@@ -76,67 +81,29 @@ pub fn diagnose(
     for model in [a.model(), b.model()].into_iter().flatten() {
         model.check_tokens(tokens, 0)?;
     }
-    let stages = stages(model.config().layers, tokens.len());
-    let recorded = Recordings::new(own.as_ref());
-    let mut session = Session::new(model, &recorded);
-    let replay = Replay {
-        own: own.as_ref(),
-        other: None,
-        alpha: options.alpha,
-        sites: count(a),
-        positions: tokens.len(),
-        statistical: false,
+    let (alpha, sites, positions) = (options.alpha, count(a), tokens.len());
+    let arithmetic = match engine {
+        Some(engine) => Arithmetic::Engine(Hearing { engine, other: None, alpha, sites, positions }),
+        None => {
+            Arithmetic::Path(Replay { own: own.as_ref(), other: None, alpha, sites, positions, statistical: false })
+        }
     };
-    let mut sites = Sites::new(model, &recorded, replay);
-    let mut side = b.side(tokens, None);
-    let mut x = None;
+    let mut found = Sites::new(model);
+    let mut side = RecordedSide::new(model, b.side(tokens, None), tokens, arithmetic).before(&mut found);
+    let stages = stages(model.config().layers, tokens.len());
     for (done, stage) in stages.iter().enumerate() {
         progress(done as u64, stages.len() as u64);
-        recorded.set(side.stage(stage)?);
-        let from = x.as_ref().map(follow::place);
-        let value = match (stage, x.take()) {
-            (Stage::Embed, _) => session.embed(tokens, &mut sites)?,
-            (Stage::Block(layer), Some(x)) => {
-                sites.begin(from, Some(&x));
-                session.block(*layer, x, &mut sites)
-            }
-            (Stage::Head(rows), Some(x)) => {
-                let some = x.rows_of(rows.clone());
-                sites.begin(from, Some(&some));
-                sites.first_row = rows.start;
-                session.head(some, &mut sites);
-                x
-            }
-            (Stage::Block(_) | Stage::Head(_), None) => unreachable!("stages come in execution order"),
-        };
-        x = Some(value);
+        side.stage(stage)?;
     }
+    drop(side);
     progress(stages.len() as u64, stages.len() as u64);
-    fill(&mut record, sites.finish(), options.keep);
+    fill(&mut record, found.finish(), options.keep);
     Ok(record)
 }
 
 /// Values of a run, for the share of its chance of a false alarm.
 fn count(a: &Party<'_>) -> usize {
     3 + (twinpath_engine::site::POINTS.len() - 3) * a.config().layers
-}
-
-/// Why the values of another engine are not judged here: suspects are tried in the order of operations of our own paths, by
-/// which a faithful engine of another order would be convicted.
-fn stranger(b: &Party<'_>) -> Option<String> {
-    b.trace()?.engine()?;
-    Some(format!(
-        "{} was recorded by another engine, whose order of additions is unknown: `twinpath compare` judges it, known \
-         mistakes are tried on models and on recordings of `twinpath trace` alone",
-        b.label
-    ))
-}
-
-/// What B's arithmetic is taken to be: that of its path, if it is one of ours; else A's; else plain f32.
-fn arithmetic(a: &Party<'_>, b: &Party<'_>) -> Box<dyn Path> {
-    let names = [b.info().path, a.info().path];
-    let known = names.iter().find_map(|name| twinpath_paths::path(name));
-    known.unwrap_or_else(|| Box::new(twinpath_paths::Standalone::new()))
 }
 
 fn fill(record: &mut Diagnosis, sites: Vec<(Site, SiteDiagnosis)>, keep: usize) {
@@ -213,13 +180,5 @@ impl Plant {
             return Err(LabError::NothingToPlant { suspect: suspect.name, known: parameters });
         }
         Ok(Planted::new(path, changes))
-    }
-}
-
-/// A value of a recording as f32; `None` for the oracle's.
-fn as_f32(values: &Values) -> Option<&twinpath_engine::Tensor<f32>> {
-    match values {
-        Values::F32(t) => Some(t),
-        Values::F64(_) => None,
     }
 }

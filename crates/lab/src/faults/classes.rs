@@ -80,6 +80,7 @@ pub(super) const OF_CATALOGUE: &[Class] = classes! {
     "end of each row left out" "tail" "";
     "a layer's weights used twice" "other-layer" "";
     "another tensor of the layer" "other-tensor" "";
+    "one byte of the weights is another" "stored-bytes" "";
     "values kept in f16 or bf16" "number-type" "";
     "weights decoded to f16 or bf16" "weight-type" "f16";
     "activations coded otherwise" "activation-coding" "";

@@ -144,7 +144,7 @@ pub(super) fn each(x: &Tensor<f32>, f: impl Fn(f32) -> f32) -> Tensor<f32> {
 /// The factor `<value, declared> / ‖declared‖²`.
 pub(super) fn factor(scene: &super::Scene<'_>) -> Option<f64> {
     let found = scene.found?;
-    let pairs = || found.value.data().iter().zip(found.declared).map(|(v, d)| (f64::from(*v), *d));
+    let pairs = || found.value.data().iter().zip(&found.own.declared.value).map(|(v, d)| (f64::from(*v), *d));
     let (along, norm) = (pairs().map(|(v, d)| v * d).sum::<f64>(), pairs().map(|(_, d)| d * d).sum::<f64>());
     Some(along / norm).filter(|f| f.is_finite() && *f != 0.0)
 }

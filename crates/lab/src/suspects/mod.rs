@@ -36,12 +36,15 @@ mod rope_theta;
 mod row_order;
 mod scale_bits;
 mod softcap;
+mod stored_bytes;
 mod stride;
 mod tail;
 mod weight_type;
 mod window;
 
 use twinpath_engine::{Model, Op, Site, Tensor};
+use twinpath_paths::declared::Reading;
+use twinpath_paths::declared::foreign::AnyOrder;
 
 use crate::change::Change;
 pub(crate) use row_order::order;
@@ -86,6 +89,7 @@ pub const SUSPECTS: &[Suspect] = &[
     other_layer::SUSPECT,
     other_tensor::SUSPECT,
     row_order::SUSPECT,
+    stored_bytes::SUSPECT,
     number_type::SUSPECT,
     activation_coding::SUSPECT,
     weight_type::SUSPECT,
@@ -119,8 +123,10 @@ pub struct Scene<'s> {
 pub struct Found<'s> {
     /// As recorded.
     pub value: &'s Tensor<f32>,
-    /// As declared, row after row.
-    pub declared: &'s [f64],
+    /// As declared.
+    pub own: &'s AnyOrder,
+    /// How activations were read, of a linear op.
+    pub reading: Reading,
 }
 
 impl Suspect {

@@ -55,7 +55,7 @@ pub(crate) fn order(found: &Found<'_>) -> Option<Vec<usize>> {
         order
     };
     let last = found.value.rows().checked_sub(1)?;
-    let right = by_size(&|i| found.declared[last * n + i]);
+    let right = by_size(&|i| found.own.declared.value[last * n + i]);
     let recorded = by_size(&|i| f64::from(found.value.row(last)[i]));
     let mut order = vec![0; n];
     for (place, row) in recorded.into_iter().zip(right) {

@@ -147,7 +147,7 @@ impl Trace {
     }
 
     /// Why the values of a site are too coarse to be judged; `None` where they are not.
-    pub(crate) fn coarse(&self, site: Site) -> Option<String> {
+    fn coarse(&self, site: Site) -> Option<String> {
         let element = self.raw.arrays[self.places.get(&site)?.array].element;
         let dumped = matches!(element, Element::F16 | Element::BF16);
         let dumped = dumped.then(|| format!("dumped as {}, which hides what is judged: dump F32", element.name()));
@@ -160,12 +160,13 @@ impl Trace {
         Some(place.read(&self.raw.arrays[place.array], rows))
     }
 
-    pub(crate) fn recorded(&self, site: Site, rows: std::ops::Range<usize>) -> Option<Recorded> {
+    fn recorded(&self, site: Site, rows: std::ops::Range<usize>) -> Option<Recorded> {
         let values = self.values(site, rows.clone())?;
         let window = site.layer.and_then(|l| self.header.config.windows.get(l).copied().flatten());
         let masked = matches!(site.point, Point::AttnScores | Point::AttnProbs);
         let mask = masked.then_some(Mask { start: 0, window });
-        Some(Recorded { site, weights: None, mask, first_row: rows.start, values, inputs: Vec::new(), judged: None })
+        let (first_row, coarse) = (rows.start, self.coarse(site));
+        Some(Recorded { site, weights: None, mask, first_row, values, inputs: Vec::new(), judged: None, coarse })
     }
 }
 

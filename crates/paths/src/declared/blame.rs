@@ -1,4 +1,4 @@
-//! What a residual of a linear op points at: activations coded the other way, or one group of one packed row.
+//! What a residual of a linear op points at: activations coded the other way, one group of one packed row, or one byte.
 
 use rayon::prelude::*;
 use twinpath_formats::Matrix;
@@ -181,4 +181,67 @@ fn fit(unit: &[f64], seen: &[Seen<'_>]) -> Option<(i32, f64)> {
     }
     let left = |(u, s): (&f64, &Seen<'_>)| (s.residual - units * u).abs() / (SIGMA * s.spread);
     Some((units as i32, unit.iter().zip(seen).map(left).fold(0.0, f64::max)))
+}
+
+/// A stored byte of a row of weights that is another one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Byte {
+    /// Its place in the row.
+    pub at: usize,
+    /// What it is.
+    pub value: u8,
+    /// Largest residual left, in standard deviations.
+    pub left: f64,
+}
+
+/// The byte of `row` which, were it another, would explain the residuals at all positions to within eight standard
+/// deviations: every value of every byte is tried. Of several, the one that leaves least; `None` for fewer than two
+/// positions, where too many would do.
+pub fn byte(weight: Matrix<'_>, reading: Reading, row: usize, seen: &[Seen<'_>]) -> Option<Byte> {
+    let (length, size) = (weight.format().block_len(), weight.format().block_bytes());
+    if seen.len() < 2 {
+        return None;
+    }
+    let mut read_x = vec![vec![0.0; weight.cols()]; seen.len()];
+    for (out, seen) in read_x.iter_mut().zip(seen) {
+        read(reading, seen.x, out);
+    }
+    let mut by_size: Vec<usize> = (0..seen.len()).collect();
+    by_size.sort_by(|a, b| {
+        (seen[*b].residual / seen[*b].spread).abs().total_cmp(&(seen[*a].residual / seen[*a].spread).abs())
+    });
+    let bytes = weight.row(row);
+    let try_at = |at: usize| {
+        let from = at / size * length;
+        let mut block = bytes[at / size * size..][..size].to_vec();
+        let decode = |block: &[u8]| {
+            let mut out = vec![0.0; length];
+            let one = Matrix::new(weight.tensor_type(), 1, length, block);
+            one.unwrap_or_else(|e| unreachable!("a block is a row of one: {e}")).decode_row(0, &mut out);
+            out
+        };
+        let (stored, right) = (bytes[at], decode(&block));
+        let mut best: Option<Byte> = None;
+        for value in (0..=u8::MAX).filter(|value| *value != stored) {
+            block[at % size] = value;
+            let wrong = decode(&block);
+            let mut left = 0.0f64;
+            for t in &by_size {
+                let pairs = wrong.iter().zip(&right).zip(&read_x[*t][from..from + length]);
+                let moved: f64 = pairs.map(|((wrong, right), x)| (wrong - right) * x).sum();
+                let residual = (seen[*t].residual - moved).abs() / (SIGMA * seen[*t].spread);
+                // What is no number is beyond all.
+                left = if residual.is_nan() { f64::INFINITY } else { left.max(residual) };
+                if left > best.map_or(8.0, |b| b.left) {
+                    break;
+                }
+            }
+            if left <= 8.0 && best.is_none_or(|b| left < b.left) {
+                best = Some(Byte { at, value, left });
+            }
+        }
+        best
+    };
+    let found = (0..bytes.len()).into_par_iter().filter_map(try_at);
+    found.min_by(|a, b| a.left.total_cmp(&b.left).then(a.at.cmp(&b.at)))
 }

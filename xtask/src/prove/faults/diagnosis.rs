@@ -30,6 +30,39 @@ pub(super) const FAULTS: &[Fault] = &[
         sign: "softcap",
     },
     Fault {
+        name: "another engine is judged by our order of additions",
+        edits: &[Replace(
+            "crates/lab/src/diagnose/mod.rs",
+            "b.trace().and_then(Trace::engine);",
+            "b.trace().and_then(Trace::engine).filter(|_| false);",
+        )],
+        catcher: Test { target: DIAGNOSE, name: "faithful_engines_are_blamed_for_nothing" },
+        sign: "llama_cpp",
+    },
+    Fault {
+        name: "a byte is searched for as if activations were not coded",
+        edits: &[Replace(
+            "crates/lab/src/suspects/stored_bytes.rs",
+            "blame::byte(weight, found.reading, *row, &seen)",
+            "blame::byte(weight, twinpath_paths::Reading::Plain, *row, &seen)",
+        )],
+        catcher: Test { target: DIAGNOSE, name: "llama_cpp_with_an_edited_tensor_is_named_with_the_byte" },
+        sign: "",
+    },
+    Fault {
+        name: "a mistake in a value that is not recorded is not looked for",
+        edits: &[Replace(
+            "crates/lab/src/diagnose/follow.rs",
+            "if let Op::Silu = op {",
+            "if let (Op::Silu, false) = (op, true) {",
+        )],
+        catcher: Test {
+            target: DIAGNOSE,
+            name: "a_mistake_in_a_value_that_an_engine_does_not_show_is_named_where_it_shows",
+        },
+        sign: "activation",
+    },
+    Fault {
         name: "another layout is a mistake",
         edits: &[Replace("crates/lab/src/diagnose/name.rs", "\"norm-order\" if", "\"norm-order\" if false &&")],
         catcher: Test {

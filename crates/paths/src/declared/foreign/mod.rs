@@ -86,6 +86,17 @@ impl Engine {
         }
     }
 
+    /// The same engine with activations that are read as a path of ours reads those that meet such weights; `None` where no
+    /// engine does.
+    pub fn reading_as(self, reading: Reading) -> Option<Engine> {
+        let activations = match reading {
+            Reading::Plain => Activations::F32,
+            Reading::Q8K | Reading::Q8_0 => Activations::Ggml,
+            Reading::Q8x32 => return None,
+        };
+        Some(Engine { activations, ..self })
+    }
+
     /// How it codes activations, where it does: for the question whether one was coded the other way.
     pub fn reading(self, weights: TensorType) -> Reading {
         match self.read(weights) {
@@ -143,10 +154,50 @@ impl AnyOrder {
         self.sure[i] = e.sure;
     }
 
-    /// Where no sum is, no order is: the spread convicts too.
-    fn of(declared: Declared) -> AnyOrder {
+    /// Where no sum is, or its order is known, the spread convicts too.
+    pub fn of(declared: Declared) -> AnyOrder {
         AnyOrder { sure: declared.spread.clone(), declared }
     }
+
+    /// Adds what the inputs are uncertain by to the tolerances; `reach` begins `rows` rows before.
+    pub fn widen(&mut self, reach: &Reach, rows: usize) {
+        if reach.bound.is_empty() {
+            return;
+        }
+        let from = rows * self.declared.cols;
+        add_squares(&mut self.declared.spread, &reach.spread[from..]);
+        add_squares(&mut self.sure, &reach.sure[from..]);
+        self.declared.bound.iter_mut().zip(&reach.bound[from..]).for_each(|(own, more)| *own += more);
+    }
+}
+
+/// How far the uncertainty of its inputs carries each element of a value; empty where they are certain.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reach {
+    /// Of the spread.
+    pub spread: Vec<f64>,
+    /// Of the spread that convicts.
+    pub sure: Vec<f64>,
+    /// Of the bound.
+    pub bound: Vec<f64>,
+}
+
+impl Reach {
+    /// Adds that of another input.
+    pub fn join(&mut self, other: Reach) {
+        if self.bound.is_empty() {
+            *self = other;
+            return;
+        }
+        add_squares(&mut self.spread, &other.spread);
+        add_squares(&mut self.sure, &other.sure);
+        self.bound.iter_mut().zip(&other.bound).for_each(|(own, more)| *own += more);
+    }
+}
+
+/// Roundings of one op are independent of those of another.
+fn add_squares(own: &mut [f64], more: &[f64]) {
+    own.iter_mut().zip(more).for_each(|(own, more)| *own = own.hypot(*more));
 }
 
 /// A sum of terms, as far as it can be told without the order of its additions.
