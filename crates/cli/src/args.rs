@@ -61,7 +61,7 @@ pub(crate) enum Command {
     /// Record every site of a run and print the layer table
     #[command(after_help = "Examples:\n  twinpath trace model.gguf -p 'def f(x):' -o run.safetensors\n  \
         twinpath trace model.gguf@oracle --tokens 1,2,3 --positions last -o last.safetensors\n  \
-        twinpath trace run.safetensors -o run.npz   (also .jsonl and .csv)")]
+        twinpath trace run.safetensors -o run.npz   (also .jsonl, .csv, .parquet, .aprt)")]
     Trace(Trace),
     /// Where two paths part, site by site (the main job)
     #[command(after_help = "Examples:\n  twinpath compare\n  \
@@ -205,7 +205,7 @@ pub(crate) struct Trace {
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) prompt: Prompt,
-    /// The file to write: safetensors, or by its extension .npz, .jsonl, .csv
+    /// The file to write: safetensors, or by its extension .npz, .jsonl, .csv, .parquet, .aprt (a folder)
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
     /// Positions to record: all, last, or one by its number

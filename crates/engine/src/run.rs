@@ -158,6 +158,17 @@ impl<'m, N: Numerics + ?Sized> Session<'m, N> {
         Session { model, numerics, cache, position: 0 }
     }
 
+    /// The same, as if `positions` had passed of which nothing is known: their keys and values are zeros, and what attends to
+    /// them means nothing.
+    pub fn after(mut self, positions: usize) -> Self {
+        for cache in &mut self.cache {
+            cache.keys = Tensor::zeros(positions, cache.keys.cols());
+            cache.values = Tensor::zeros(positions, cache.values.cols());
+        }
+        self.position = positions;
+        self
+    }
+
     /// The model that runs.
     pub fn model(&self) -> &'m Model {
         self.model

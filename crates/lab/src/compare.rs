@@ -7,14 +7,16 @@ use rayon::prelude::*;
 use twinpath_engine::site::POINTS;
 use twinpath_engine::{Model, Oracle};
 use twinpath_evidence::comparison::SCHEMA;
-use twinpath_evidence::{Comparison, Coverage, FileId, Judgement, Outcome, Provenance, SiteRecord, Warning};
+use twinpath_evidence::{Comparison, Coverage, FileId, Judgement, Outcome, Positions, Provenance, SiteRecord, Warning};
 
 use crate::Progress;
+use crate::cut::Cut;
 use crate::error::LabError;
 use crate::judge::Replay;
 use crate::layers::Splitter;
 use crate::lockstep::Lockstep;
 pub use crate::party::Party;
+use crate::party::positions;
 use crate::recorded::{Arithmetic, Hearing};
 use crate::side::{ModelSide, Side, stages};
 use crate::spec::ORACLE;
@@ -68,6 +70,14 @@ pub fn compare(
         record.outcome = Outcome::Incomparable { reason };
         return Ok(record);
     }
+    let positions = match positions(a, b, tokens.len()) {
+        Ok(positions) => positions,
+        Err(reason) => {
+            record.outcome = Outcome::Incomparable { reason };
+            return Ok(record);
+        }
+    };
+    let whole = positions == (0..tokens.len());
     if let (Some(a), Some(b)) = (a.model(), b.model()) {
         let different = different_weights(a, b);
         if !different.is_empty() {
@@ -83,7 +93,8 @@ pub fn compare(
     }
     record.oracle = reference.map(|model| model.path().display().to_string());
     let oracle = Oracle;
-    let mut reference = reference.map(|model| ModelSide::new(model, &oracle, tokens));
+    let mut reference = reference
+        .map(|model| Cut { side: Box::new(ModelSide::new(model, &oracle, tokens)), positions: positions.clone() });
     let (declared_a, declared_b) = (declared(a), declared(b));
     let alpha = options.replay;
     let files = &record.provenance.files;
@@ -91,11 +102,12 @@ pub fn compare(
     let judged_b = alpha
         .and_then(|alpha| judged((b, declared_b.as_deref()), a, declared_a.as_deref(), files, (alpha, tokens.len())));
     let judged_b = judged_b.map(|judged| judged.statistical(options.statistical));
-    let mut side_a = a.judged_side(b.model(), tokens, judged_a);
-    let mut side_b = b.judged_side(a.model(), tokens, judged_b);
+    let mut side_a = a.judged_side(b.model(), (tokens, &positions), judged_a);
+    let mut side_b = b.judged_side(a.model(), (tokens, &positions), judged_b);
     let unjudged = [(a, judged_a), (b, judged_b)].map(|(party, judged)| party.trace().is_some() && judged.is_none());
     let mut walk = Lockstep::new(a.config(), unjudged, tokens.len());
-    let mut layers = if splits_layers(a, tokens.len(), options.layers) { Splitter::new(a) } else { None };
+    let splits = whole && splits_layers(a, tokens.len(), options.layers);
+    let mut layers = if splits { Splitter::new(a) } else { None };
     let stages = stages(a.config().layers, tokens.len());
     for (done, stage) in stages.iter().enumerate() {
         progress(done as u64, stages.len() as u64);
@@ -107,7 +119,7 @@ pub fn compare(
         }
     }
     progress(stages.len() as u64, stages.len() as u64);
-    walk.fill(&mut record, tokens.len());
+    walk.fill(&mut record, Positions::new(positions.start, positions.len()));
     record.layers = layers.as_ref().and_then(Splitter::finish);
     for trace in [a, b].into_iter().filter_map(Party::trace).filter(|trace| trace.engine().is_some()) {
         record.coverage = Some(coverage(trace, &record.sites));

@@ -32,7 +32,7 @@ pub struct Replay<'p> {
 }
 
 /// What replay found of one value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Judged {
     /// Residuals.
     pub local: LocalSum,

@@ -6,6 +6,7 @@ pub mod compare;
 pub mod contract;
 mod contrast;
 pub mod copy;
+mod cut;
 pub mod diagnose;
 pub mod error;
 pub mod experiments;

@@ -62,7 +62,7 @@ impl<'c> Lockstep<'c> {
     }
 
     /// Completes the record.
-    pub(crate) fn fill(self, record: &mut Comparison, tokens: usize) {
+    pub(crate) fn fill(self, record: &mut Comparison, positions: Positions) {
         let oracle = record.oracle.is_some();
         let mut profiles = Vec::new();
         let covered: BTreeSet<Site> = self.sums.values().flat_map(|sum| sum.covers.iter().copied()).collect();
@@ -76,7 +76,7 @@ impl<'c> Lockstep<'c> {
             if READ.contains(&site.point) {
                 record.peaks.push(Peaks { site: site.to_string(), peaks: sum.sums.peaks.clone() });
             }
-            record.sites.push(site_record(site, sum, tokens, oracle, self.config.layers, self.recorded));
+            record.sites.push(site_record(site, sum, positions, oracle, self.config.layers, self.recorded));
         }
         add_gains(&mut record.sites);
         record.budget = Budget::of(&record.sites);
@@ -92,13 +92,13 @@ impl<'c> Lockstep<'c> {
 fn site_record(
     site: Site,
     sum: SiteSum,
-    tokens: usize,
+    positions: Positions,
     oracle: bool,
     layers: usize,
     recorded: [bool; 2],
 ) -> SiteRecord {
     let values = if sum.masked { Covered::AdmittedKeys } else { Covered::All };
-    let scope = Scope { site: site.to_string(), positions: Positions::new(0, tokens), values };
+    let scope = Scope { site: site.to_string(), positions, values };
     let inputs = match site.point {
         Point::FinalNorm => vec![Site::block(layers - 1, Point::Output)],
         _ => sum.inputs,

@@ -1,9 +1,12 @@
 //! What stands on one side of a comparison: a model along an arithmetic, or a recording.
 
+use std::ops::Range;
+
 use twinpath_engine::{Config, Model};
 use twinpath_evidence::SideInfo;
 use twinpath_paths::Path;
 
+use crate::cut::Cut;
 use crate::judge::Replay;
 use crate::recorded::{Arithmetic as RecordedArithmetic, RecordedSide};
 use crate::side::{Arithmetic, Side};
@@ -47,13 +50,18 @@ impl<'m> Party<'m> {
     pub fn misses(&self, tokens: &[u32]) -> Option<String> {
         let Source::Trace(trace) = self.source else { return None };
         let header = trace.header();
-        if let Some(why) = tokens::difference(tokens, &header.tokens) {
-            return Some(format!("{} {why}", self.label));
+        tokens::difference(tokens, &header.tokens).map(|why| format!("{} {why}", self.label))
+    }
+
+    /// The positions that it can speak of.
+    pub(crate) fn positions(&self, tokens: usize) -> Range<usize> {
+        match self.source {
+            Source::Model(..) => 0..tokens,
+            Source::Trace(trace) => {
+                let held = trace.header().positions;
+                held.first..held.first + held.count
+            }
         }
-        (header.positions.count != tokens.len()).then(|| {
-            let (first, end) = (header.positions.first, header.positions.first + header.positions.count);
-            format!("{} holds positions {first}..{end} of {}: record all tokens", self.label, tokens.len())
-        })
     }
 
     /// How it names itself in a record.
@@ -100,19 +108,49 @@ impl<'m> Party<'m> {
         }
     }
 
-    /// As [`side`](Party::side); a recording is judged on its own inputs, with the weights of `model`.
-    pub fn judged_side(
+    /// As [`side`](Party::side), at `positions` alone; a recording, which is of these, is judged on its own inputs, with the
+    /// weights of `model`.
+    pub(crate) fn judged_side(
         &self,
         model: Option<&'m Model>,
-        tokens: &'m [u32],
+        (tokens, positions): (&'m [u32], &Range<usize>),
         arithmetic: Option<RecordedArithmetic<'m>>,
     ) -> Box<dyn Side + 'm> {
+        let part = |side| if *positions == (0..tokens.len()) { side } else { cut(side, positions) };
         match (self.source, model, arithmetic) {
             (Source::Trace(_), Some(model), Some(arithmetic)) => {
-                Box::new(RecordedSide::new(model, self.side(tokens, None), tokens, arithmetic))
+                let side = RecordedSide::new(model, self.side(tokens, None), tokens, arithmetic);
+                Box::new(side.at(positions.clone()))
             }
-            (Source::Model(..), _, Some(RecordedArithmetic::Path(replay))) => self.side(tokens, Some(replay)),
-            _ => self.side(tokens, None),
+            (Source::Trace(_), ..) => self.side(tokens, None),
+            (Source::Model(..), _, Some(RecordedArithmetic::Path(replay))) => part(self.side(tokens, Some(replay))),
+            (Source::Model(..), ..) => part(self.side(tokens, None)),
         }
+    }
+}
+
+fn cut<'m>(side: Box<dyn Side + 'm>, positions: &Range<usize>) -> Box<dyn Side + 'm> {
+    Box::new(Cut { side, positions: positions.clone() })
+}
+
+/// The positions that both sides speak of.
+///
+/// # Errors
+/// Why there are none: recordings of unequal positions, or of positions that the prompt has not.
+pub(crate) fn positions(a: &Party<'_>, b: &Party<'_>, tokens: usize) -> Result<Range<usize>, String> {
+    let span = |held: &Range<usize>| format!("positions {}..{} of {tokens}", held.start, held.end);
+    let [of_a, of_b] = [a, b].map(|party| party.positions(tokens));
+    for (party, held) in [(a, &of_a), (b, &of_b)] {
+        if party.trace().is_some() && (held.is_empty() || held.end > tokens) {
+            return Err(format!("{} says that it holds {}", party.label, span(held)));
+        }
+    }
+    match (a.trace(), b.trace()) {
+        (Some(_), Some(_)) if of_a != of_b => {
+            let (a, b) = (&a.label, &b.label);
+            Err(format!("{a} holds {}, {b} {}: record the same", span(&of_a), span(&of_b)))
+        }
+        (Some(_), _) => Ok(of_a),
+        _ => Ok(of_b),
     }
 }

@@ -79,6 +79,8 @@ pub struct Recorded {
     pub judged: Option<Judged>,
     /// Why the values are too coarse to be judged, if they are.
     pub coarse: Option<String>,
+    /// Whether logits are log-probabilities.
+    pub normalised: bool,
 }
 
 /// One side of a comparison.
@@ -242,7 +244,9 @@ where
         let judged = self.judge(site, op, inputs, value);
         self.sources.add(site, value);
         let (values, first_row) = (Values::from(value.clone()), self.first_row);
-        self.recorded.push(Recorded { site, weights, mask, first_row, values, inputs: sources, judged, coarse: None });
+        let (coarse, normalised) = (None, false);
+        let inputs = sources;
+        self.recorded.push(Recorded { site, weights, mask, first_row, values, inputs, judged, coarse, normalised });
     }
 }
 

@@ -81,6 +81,7 @@ impl Kernel for Position<'_> {
         }
         if let Some(b) = b {
             cells.read(b, t, &mut row_b);
+            alike(&mut row_a, &mut row_b, [a.normalised, b.normalised]);
             sums.b.add(&row_b);
             sums.drift.add(position, &row_b, &row_a, channel);
             if group.profiled {
@@ -103,6 +104,8 @@ impl Kernel for Position<'_> {
             Some(None) => sums.a_oracle.add_missing(row_a.len() as u64),
         }
         if a.site.point == Point::Logits && b.is_some() {
+            lift(&mut row_a, a.normalised);
+            lift(&mut row_b, b.is_some_and(|b| b.normalised));
             sums.logits.add(position, &row_b, &row_a);
             if !row_o.is_empty() {
                 sums.a_oracle_logits.add(position, &row_a, &row_o);
@@ -111,6 +114,24 @@ impl Kernel for Position<'_> {
         }
         sums
     }
+}
+
+/// Makes log-probabilities of one side's logits where the other side has nothing else.
+fn alike(a: &mut [f64], b: &mut [f64], normalised: [bool; 2]) {
+    let logits = match normalised {
+        [true, false] => b,
+        [false, true] => a,
+        _ => return,
+    };
+    let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum = max + logits.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
+    logits.iter_mut().for_each(|x| *x -= sum);
+}
+
+/// Log-probabilities that a recording left out as too small count as the smallest that it has: no distribution has holes.
+fn lift(row: &mut [f64], normalised: bool) {
+    let least = row.iter().copied().fold(f64::INFINITY, f64::min);
+    row.iter_mut().filter(|x| normalised && x.is_nan()).for_each(|x| *x = least);
 }
 
 /// Where A's arithmetic was applied to B's input.

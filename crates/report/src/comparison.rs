@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use twinpath_evidence::{
-    Budget, Comparison, Coverage, Drift, LayerDrift, LayerSplit, Local, LogitDrift, Outcome, SiteRecord,
+    Budget, Comparison, Coverage, Drift, LayerDrift, LayerSplit, Local, LogitDrift, Outcome, Positions, SiteRecord,
 };
 
 use crate::number::{count, percent, short};
@@ -47,7 +47,12 @@ fn head(record: &Comparison, out: &mut dyn Write) -> io::Result<()> {
         None => writeln!(out, "oracle  not run")?,
     }
     let n = record.tokens.len();
-    writeln!(out, "scope   {n} tokens, positions 0..{n}, all channels (attention: the keys that the mask admits)")
+    let held = record.sites.first().map_or(Positions::new(0, n), |s| s.a.scope.positions);
+    let (first, end) = (held.first, held.first + held.count);
+    writeln!(
+        out,
+        "scope   {n} tokens, positions {first}..{end}, all channels (attention: the keys that the mask admits)"
+    )
 }
 
 fn sites(record: &Comparison) -> String {

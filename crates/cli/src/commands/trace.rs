@@ -35,7 +35,7 @@ pub(super) fn run(args: &Trace, global: &Global) -> Result<u8> {
             let beside = args.output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let whole = tempfile::Builder::new().prefix(".twinpath-").suffix(".safetensors").tempfile_in(beside)?;
             let trace = record(&opened.party(), model, &tokens, args.positions, whole.path(), progress)?;
-            export::export(&Recording::open(whole.path())?, kind, &args.output)?;
+            kind.write(&Recording::open(whole.path())?, &args.output)?;
             trace
         }
     };
@@ -62,7 +62,7 @@ fn convert(given: &str, kind: Option<&dyn export::Export>, args: &Trace, global:
         bail!("{given}: is a trace already; as an output it can become {}", known.join(", "));
     };
     let trace = Recording::open(Path::new(given))?;
-    export::export(&trace, kind, &args.output)?;
+    kind.write(&trace, &args.output)?;
     print(|out| match global.json {
         true => twinpath_report::json(trace.header(), out),
         false => writeln!(out, "{}: {} sites", args.output.display(), trace.sites().count()),

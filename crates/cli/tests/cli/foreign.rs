@@ -32,6 +32,44 @@ fn the_mistake_of_llama_cpp_is_named_and_a_faithful_run_has_none() {
     assert!(wrong.out.contains("NAMED: rope-theta (theta 500000)"), "{}", wrong.out);
 }
 
+/// Every lie of a file of another program ends with an error of one sentence or with an answer that is no success.
+#[test]
+fn no_broken_recording_is_a_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| text(&folder.path().join(name));
+    let model = text(&tiny("qwen3/model.gguf"));
+    let archive = std::fs::read(root().join("testdata/recordings/qwen3-deflated.npz")).unwrap();
+    let whole = std::fs::read(tiny("qwen3/recording.safetensors")).unwrap();
+    let npy = |descr: &str, body: usize| {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (12, 64), }}\n");
+        let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+        [&b"\x93NUMPY\x01\x00"[..], &length, header.as_bytes(), &vec![0; body]].concat()
+    };
+    let refusals: [(&str, Vec<u8>, &str); 6] = [
+        ("cut.npz", archive[..archive.len() / 2].to_vec(), "cut short"),
+        ("cut.safetensors", whole[..whole.len() - 4].to_vec(), "no sound safetensors"),
+        ("embed.npy", npy("|O", 12 * 64 * 8), "Python objects"),
+        ("embed.npy", npy("<f4", 12 * 64 * 4 - 1), "cut short or lies"),
+        ("base.kld", b"_logits_\x08\x00".to_vec(), "cut short"),
+        ("empty.npz", Vec::new(), "empty"),
+    ];
+    for (name, bytes, needle) in refusals {
+        std::fs::write(at(name), bytes).unwrap();
+        refused(&["compare", &model, &at(name)], &[name, needle]);
+        refused(&["diagnose", &model, &at(name)], &[name, needle]);
+    }
+    // Sound, but without tokens; and one value that is no number.
+    std::fs::write(at("embed.npy"), npy("<f4", 12 * 64 * 4)).unwrap();
+    let nothing = twinpath(&["compare", &model, &at("embed.npy")]);
+    assert!(nothing.code == Some(3) || nothing.code == Some(2), "{nothing:?}");
+    let mut poisoned = whole.clone();
+    let end = poisoned.len() - 4;
+    poisoned[end..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(at("nan.safetensors"), poisoned).unwrap();
+    let ended = twinpath(&["compare", &model, &at("nan.safetensors")]);
+    assert!(ended.code == Some(1) || ended.code == Some(3), "{ended:?}");
+}
+
 #[test]
 fn other_tokens_are_incomparable() {
     let model = format!("{}@fused-q8k", text(&gguf()));
@@ -47,9 +85,10 @@ fn a_recording_becomes_other_kinds_of_files_and_an_archive_of_numpy_reads_back()
     let at = |name: &str| text(&folder.path().join(name));
     let model = text(&tiny("qwen3/model.gguf"));
     ok(&["trace", &format!("{model}@standalone"), "--tokens", "1,2,3", "-o", &at("r.safetensors")]);
-    for kind in ["npz", "jsonl", "csv"] {
+    for kind in ["npz", "jsonl", "csv", "parquet", "aprt"] {
         ok(&["trace", &at("r.safetensors"), "-o", &at(&format!("r.{kind}"))]);
     }
+    refused(&["trace", &at("r.safetensors"), "-o", &at("r.aprt")], &["is a folder"]);
     ok(&["trace", &format!("{model}@standalone"), "--tokens", "1,2,3", "-o", &at("direct.npz")]);
     let bytes = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
     assert_eq!(bytes("r.npz"), bytes("direct.npz"));

@@ -96,12 +96,18 @@ fn the_published_alarm_is_explained_by_one_large_token() {
 #[test]
 fn statistics_over_all_tokens_and_over_the_last_are_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
-    let last = text(&folder.path().join("last.safetensors"));
+    let [last, all] = ["last", "all"].map(|name| text(&folder.path().join(name).with_extension("safetensors")));
     let model = format!("{}@standalone", text(&gguf()));
-    ok(&["trace", &model, "--tokens", "5,6,7", "--positions", "last", "-o", &last]);
-    let ended = twinpath(&["compare", &model, &last, "--tokens", "5,6,7"]);
+    for (positions, out) in [("last", &last), ("all", &all)] {
+        ok(&["trace", &model, "--tokens", "5,6,7", "--positions", positions, "-o", out]);
+    }
+    let ended = twinpath(&["compare", &all, &last]);
     assert_eq!(ended.code, Some(3), "{ended:?}");
-    assert!(ended.out.contains("INCOMPARABLE: ") && ended.out.contains("holds positions 2..3 of 3"), "{}", ended.out);
+    assert!(ended.out.contains("INCOMPARABLE: ") && ended.out.contains("positions 2..3 of 3"), "{}", ended.out);
+    // A model speaks of any position: at that one they are compared, and the scope says so.
+    let ended = twinpath(&["compare", &model, &last, "--tokens", "5,6,7"]);
+    assert!(ended.out.contains("scope   3 tokens, positions 2..3, "), "{}", ended.out);
+    assert!(!ended.out.contains("INCOMPARABLE"), "{}", ended.out);
 }
 
 #[test]

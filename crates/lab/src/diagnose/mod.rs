@@ -71,6 +71,13 @@ pub fn diagnose(
         outcome: Outcome::Measured,
     };
     let mismatch = a.config().difference(b.config()).or_else(|| b.misses(tokens));
+    let held = b.positions(tokens.len());
+    let mismatch = mismatch.or_else(|| {
+        let part = held != (0..tokens.len());
+        part.then(|| {
+            format!("{} holds positions {}..{} of {}: record all tokens", b.label, held.start, held.end, tokens.len())
+        })
+    });
     if let Some(reason) = mismatch {
         record.outcome = Outcome::Incomparable { reason };
         return Ok(record);

@@ -9,12 +9,14 @@
 mod hearing;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use twinpath_engine::{Model, Numerics, Op, Point, Probe, Session, Site, Tensor};
 use twinpath_evidence::LocalSum;
 use twinpath_paths::declared::UNIT;
 use twinpath_paths::declared::foreign::{AnyOrder, Reach, propagate};
 
+use crate::cut::common;
 use crate::error::LabError;
 use crate::judge::Judged;
 use crate::side::{Recorded, Side, Sources, Stage, Values, weights};
@@ -59,6 +61,7 @@ pub struct RecordedSide<'m> {
     missing: BTreeMap<Site, Missing>,
     coarse: BTreeMap<Site, String>,
     witness: Option<&'m mut dyn Witness>,
+    positions: Range<usize>,
 }
 
 impl<'m> RecordedSide<'m> {
@@ -74,7 +77,13 @@ impl<'m> RecordedSide<'m> {
             missing: BTreeMap::new(),
             coarse: BTreeMap::new(),
             witness: None,
+            positions: 0..tokens.len(),
         }
+    }
+
+    /// The same, of a recording of these positions alone: attention, which needs all before them, is not judged.
+    pub(crate) fn at(self, positions: Range<usize>) -> Self {
+        RecordedSide { session: self.session.after(positions.start), positions, ..self }
     }
 
     /// The same, with somebody who listens.
@@ -97,15 +106,19 @@ impl Side for RecordedSide<'_> {
             coarse: &self.coarse,
             witness: self.witness.as_deref_mut(),
             sources: Sources::default(),
-            first_row: 0,
+            first: self.positions.start,
+            first_row: self.positions.start,
             recorded: Vec::new(),
         };
         let x = match (stage, self.x.take()) {
-            (Stage::Embed, _) => self.session.embed(self.tokens, &mut player)?,
+            (Stage::Embed, _) => self.session.embed(&self.tokens[self.positions.clone()], &mut player)?,
             (Stage::Block(layer), Some(x)) => self.session.block(*layer, x, &mut player),
             (Stage::Head(rows), Some(x)) => {
-                player.first_row = rows.start;
-                self.session.head(x.rows_of(rows.clone()), &mut player);
+                if let Some(rows) = common(rows, &self.positions) {
+                    player.first_row = rows.start;
+                    let first = self.positions.start;
+                    self.session.head(x.rows_of(rows.start - first..rows.end - first), &mut player);
+                }
                 x
             }
             (Stage::Block(_) | Stage::Head(_), None) => unreachable!("stages come in execution order"),
@@ -151,6 +164,8 @@ struct Player<'p, 'm> {
     coarse: &'p BTreeMap<Site, String>,
     witness: Option<&'p mut (dyn Witness + 'm)>,
     sources: Sources,
+    /// The first position of the recording, and that of this stage.
+    first: usize,
     first_row: usize,
     recorded: Vec<Recorded>,
 }
@@ -192,13 +207,18 @@ struct Carried {
     reach: Reach,
     /// The missing input behind which nothing can be said: of a linear op, or of any op of a path.
     lost: Option<Site>,
+    /// Whether it is missing at early positions only.
+    early: bool,
     /// Why a recorded input is too coarse for what is made of it to be judged.
     coarse: Option<String>,
 }
 
 impl Carried {
     fn excuse(&self) -> Option<String> {
-        let lost = |site| format!("{site} is not recorded, and nothing is known of what was made of it");
+        let lost = |site| match self.early {
+            true => format!("{site} is not recorded at the positions before, which attention needs"),
+            false => format!("{site} is not recorded, and nothing is known of what was made of it"),
+        };
         self.lost.map(lost).or_else(|| self.coarse.clone())
     }
 }
@@ -215,7 +235,9 @@ impl Player<'_, '_> {
     ) -> Tensor<f32> {
         let (site, value) = (found.site, narrow(&found.values));
         let judge = Judge { arithmetic: self.arithmetic, reach: &carried.reach, first_row: self.first_row };
-        let (mut judged, mut own) = judge.judge(op, inputs, &value, 0);
+        // Behind keys that are not recorded not even the number of values is right.
+        let blank = self.first > 0 && carried.lost.is_some();
+        let (mut judged, mut own) = if blank { (Judged::default(), None) } else { judge.judge(op, inputs, &value, 0) };
         if let Some(excuse) = found.coarse.clone().or(carried.excuse()) {
             judged.local = LocalSum::default();
             judged.local.excuse(excuse);
@@ -234,6 +256,10 @@ impl Player<'_, '_> {
     /// What the missing inputs of an op are uncertain by.
     fn carry(&self, op: &Op<'_>, inputs: &[&Tensor<f32>], sources: &[Site]) -> Carried {
         let mut carried = Carried::default();
+        if self.first > 0 && matches!(op, Op::Scores { .. } | Op::Mix { .. }) {
+            carried.lost = sources.last().copied();
+            carried.early = true;
+        }
         for (which, source) in sources.iter().enumerate() {
             let Some(missing) = self.missing.get(source) else {
                 let coarse = self.coarse.get(source).map(|why| format!("its input {source} was {why}"));

@@ -44,8 +44,8 @@ const POSITIONS: &[&str] = &["positions", "position_ids"];
 pub(super) fn read(path: &Path, raw: Raw, config: &Config, map: Option<&UserMap>) -> Result<Trace, LabError> {
     let bad = |why: String| LabError::BadTrace { file: path.to_owned(), why };
     let names = match map {
-        Some(map) => known(&raw, config, map).then_some(map as &dyn Names),
-        None => vocabulary(&raw, config),
+        Some(map) if map.has_names() => known(&raw, config, map).then_some(map as &dyn Names),
+        _ => vocabulary(&raw, config),
     };
     let names = names.ok_or_else(|| bad(unknown(&raw)))?;
     let mut capture: Capture = match raw.metadata.get(CAPTURE_KEY) {
@@ -53,6 +53,7 @@ pub(super) fn read(path: &Path, raw: Raw, config: &Config, map: Option<&UserMap>
         None => Capture::default(),
     };
     let mut notes = vec![format!("names are read as those of {}", names.name())];
+    notes.extend(raw.notes.iter().cloned());
     if let Some(map) = map {
         capture.activations = map.activations.clone().or(capture.activations);
         capture.kv = map.kv.clone().or(capture.kv);
@@ -65,8 +66,9 @@ pub(super) fn read(path: &Path, raw: Raw, config: &Config, map: Option<&UserMap>
         None => ids(&raw, TOKENS).map_err(bad)?,
     };
     let tokens = tokens.unwrap_or_default();
-    let positions = match map.and_then(|map| map.positions.as_deref()) {
-        Some(name) => ids(&raw, &[name]),
+    let positions = match map.and_then(|map| map.positions.as_ref()) {
+        Some(Ids::Given(positions)) => Ok(Some(positions.clone())),
+        Some(Ids::Array(name)) => ids(&raw, &[name]),
         None => ids(&raw, POSITIONS),
     };
     let positions = positions_of(positions.map_err(bad)?.as_deref(), tokens.len()).map_err(bad)?;

@@ -146,4 +146,8 @@ pub struct Raw {
     pub metadata: BTreeMap<String, String>,
     /// Why its values are weaker evidence than whole tensors of f32, if they are.
     pub weak: Option<String>,
+    /// Whether its logits are log-probabilities.
+    pub log_probabilities: bool,
+    /// What else is to be said of it.
+    pub notes: Vec<String>,
 }

@@ -12,6 +12,7 @@ use super::names::user::UserMap;
 use super::names::{Meaning, NAMES, Names};
 use super::raw::{Element, Raw};
 use super::{HEADER_KEY, Header, SCHEMA, foreign, import};
+use crate::cut::common;
 use crate::error::LabError;
 use crate::side::{Recorded, Side, Stage, Values};
 use twinpath_paths::declared::foreign::Engine;
@@ -154,7 +155,7 @@ impl Trace {
         dumped.or_else(|| self.raw.weak.clone())
     }
 
-    /// Rows `rows` of the values at `site`, if it holds them.
+    /// Rows `rows` of the values at `site`, if it holds them; row 0 is the first recorded position.
     pub(crate) fn values(&self, site: Site, rows: std::ops::Range<usize>) -> Option<Values> {
         let place = self.places.get(&site)?;
         Some(place.read(&self.raw.arrays[place.array], rows))
@@ -165,8 +166,17 @@ impl Trace {
         let window = site.layer.and_then(|l| self.header.config.windows.get(l).copied().flatten());
         let masked = matches!(site.point, Point::AttnScores | Point::AttnProbs);
         let mask = masked.then_some(Mask { start: 0, window });
-        let (first_row, coarse) = (rows.start, self.coarse(site));
-        Some(Recorded { site, weights: None, mask, first_row, values, inputs: Vec::new(), judged: None, coarse })
+        Some(Recorded {
+            site,
+            weights: None,
+            mask,
+            first_row: self.header.positions.first + rows.start,
+            values,
+            inputs: Vec::new(),
+            judged: None,
+            coarse: self.coarse(site),
+            normalised: self.raw.log_probabilities && site.point == Point::Logits,
+        })
     }
 }
 
@@ -197,9 +207,14 @@ impl Side for TraceSide<'_> {
             Stage::Block(layer) => s.layer == Some(*layer),
             Stage::Head(_) => matches!(s.point, Point::FinalNorm | Point::Logits),
         };
+        let positions = self.trace.header.positions;
+        let held = positions.first..positions.first + positions.count;
         let rows = match stage {
-            Stage::Embed | Stage::Block(_) => 0..self.trace.header.positions.count,
-            Stage::Head(rows) => rows.clone(),
+            Stage::Embed | Stage::Block(_) => Some(held),
+            Stage::Head(rows) => common(rows, &held),
+        };
+        let Some(rows) = rows.map(|rows| rows.start - positions.first..rows.end - positions.first) else {
+            return Ok(Vec::new());
         };
         Ok(self.trace.sites().filter(wanted).filter_map(|site| self.trace.recorded(site, rows.clone())).collect())
     }

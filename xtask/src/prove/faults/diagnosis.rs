@@ -46,8 +46,8 @@ pub(super) const FAULTS: &[Fault] = &[
             "blame::byte(weight, found.reading, *row, &seen)",
             "blame::byte(weight, twinpath_paths::Reading::Plain, *row, &seen)",
         )],
-        catcher: Test { target: DIAGNOSE, name: "llama_cpp_with_an_edited_tensor_is_named_with_the_byte" },
-        sign: "",
+        catcher: Test { target: DIAGNOSE, name: "mistakes_planted_in_one_site_are_named_there" },
+        sign: "stored-bytes",
     },
     Fault {
         name: "a mistake in a value that is not recorded is not looked for",

@@ -5,6 +5,7 @@ use super::Edit::Replace;
 use super::Fault;
 
 const FOREIGN: &[&str] = &["-p", "twinpath-lab", "--test", "foreign"];
+const INTERCHANGE: &[&str] = &["-p", "twinpath-lab", "--test", "interchange"];
 const LAB: &[&str] = &["-p", "twinpath-lab", "--lib"];
 const PATHS: &[&str] = &["-p", "twinpath-paths", "--lib"];
 
@@ -57,6 +58,66 @@ pub(super) const FAULTS: &[Fault] = &[
         )],
         catcher: Test { target: PATHS, name: "what_an_input_is_uncertain_by_reaches_no_further_than_propagated" },
         sign: "",
+    },
+    Fault {
+        name: "a recording of one position is compared with another",
+        edits: &[Replace(
+            "crates/lab/src/cut.rs",
+            "let at = kept.start - first..kept.end - first;",
+            "let at = 0..kept.len();",
+        )],
+        catcher: Test {
+            target: INTERCHANGE,
+            name: "a_recording_of_one_position_is_compared_there_and_judged_where_its_inputs_are",
+        },
+        sign: "",
+    },
+    Fault {
+        name: "attention over positions that are not recorded is judged",
+        edits: &[Replace("crates/lab/src/recorded/mod.rs", "if self.first > 0 &&", "if self.first > 1 << 30 &&")],
+        catcher: Test {
+            target: INTERCHANGE,
+            name: "a_recording_of_one_position_is_compared_there_and_judged_where_its_inputs_are",
+        },
+        sign: "attn_scores",
+    },
+    Fault {
+        name: "recordings of unequal positions are compared",
+        edits: &[Replace("crates/lab/src/party.rs", "if of_a != of_b =>", "if of_a != of_b && tokens == 0 =>")],
+        catcher: Test { target: INTERCHANGE, name: "recordings_of_unequal_positions_are_incomparable" },
+        sign: "",
+    },
+    Fault {
+        name: "a log-probability that 16 bits do not tell is a value",
+        edits: &[Replace("crates/lab/src/trace/import/kl_base.rs", "cut && code == 0", "cut && code == 1")],
+        catcher: Test {
+            target: INTERCHANGE,
+            name: "log_probabilities_of_16_bits_are_compared_with_their_floor_and_never_judged",
+        },
+        sign: "",
+    },
+    Fault {
+        name: "every dump of the apr tool is of layer 0",
+        edits: &[Replace(
+            "crates/lab/src/trace/export/aprt.rs",
+            "site.layer.unwrap_or(0)",
+            "site.layer.map_or(0, |_| 0)",
+        )],
+        catcher: Test { target: INTERCHANGE, name: "dumps_of_the_apr_tool_are_written_and_read_back" },
+        sign: "",
+    },
+    Fault {
+        name: "positions of a table begin at 0 wherever the recording does",
+        edits: &[Replace(
+            "crates/lab/src/trace/export/parquet.rs",
+            "(piece.first + t) as i32",
+            "(piece.first * 0 + t) as i32",
+        )],
+        catcher: Test {
+            target: &["-p", "twinpath-lab", "--test", "parquet"],
+            name: "a_table_holds_what_the_lines_hold",
+        },
+        sign: "oracle",
     },
     Fault {
         name: "a missing BOS is no difference",

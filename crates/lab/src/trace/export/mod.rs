@@ -1,8 +1,10 @@
 //! Recordings of ours for other programs. One file for each kind.
 
+mod aprt;
 mod csv;
 mod jsonl;
 mod npz;
+mod parquet;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -20,15 +22,15 @@ pub trait Export: Sync {
     fn name(&self) -> &'static str;
     /// What is in it and what is lost.
     fn describe(&self) -> &'static str;
-    /// Writes all of `trace`.
+    /// Writes all of `trace` to `out`, which appears when it is whole.
     ///
     /// # Errors
-    /// When `out` cannot be written, or the recording is too large for the kind.
-    fn write(&self, trace: &Trace, out: &mut dyn Write) -> io::Result<()>;
+    /// When it cannot be written, or the recording is too large for the kind.
+    fn write(&self, trace: &Trace, out: &Path) -> Result<(), LabError>;
 }
 
 /// Every kind; safetensors is what a recording is made of.
-pub const EXPORTS: &[&dyn Export] = &[&npz::Npz, &jsonl::JsonLines, &csv::Csv];
+pub const EXPORTS: &[&dyn Export] = &[&npz::Npz, &jsonl::JsonLines, &csv::Csv, &parquet::Parquet, &aprt::Aprt];
 
 /// The kind of a file that is to be written, by its extension; `None` for safetensors and for what is not known.
 pub fn kind(out: &Path) -> Option<&'static dyn Export> {
@@ -36,12 +38,9 @@ pub fn kind(out: &Path) -> Option<&'static dyn Export> {
     EXPORTS.iter().copied().find(|kind| kind.name() == extension)
 }
 
-/// Writes `trace` to `out`, which appears when it is whole.
-///
-/// # Errors
-/// When it cannot be written, or is too large for its kind.
-pub fn export(trace: &Trace, kind: &dyn Export, out: &Path) -> Result<(), LabError> {
-    Ok(write_atomically(out, |sink| kind.write(trace, sink).map_err(|e| write_error(out, e)))?)
+/// Writes one file, which appears when it is whole.
+fn file(out: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), LabError> {
+    Ok(write_atomically(out, |sink| fill(sink).map_err(|e| write_error(out, e)))?)
 }
 
 /// Every value of a recording, in execution order.

@@ -1,8 +1,10 @@
 //! NumPy's `.npz`, as `np.savez` writes it: stored members, one array for each site, `input_ids` and `positions`.
 
 use std::io::{self, Write};
+use std::path::Path;
 
-use super::{Export, values};
+use super::{Export, file, values};
+use crate::error::LabError;
 use crate::side::Values;
 use crate::trace::Trace;
 
@@ -18,24 +20,28 @@ impl Export for Npz {
         "arrays of NumPy by site, with input_ids and positions; without model and path; up to 4 GiB"
     }
 
-    fn write(&self, trace: &Trace, out: &mut dyn Write) -> io::Result<()> {
-        let mut archive = Archive { out, at: 0, directory: Vec::new(), members: 0 };
-        let header = trace.header();
-        let ids: Vec<u8> = header.tokens.iter().flat_map(|t| i64::from(*t).to_le_bytes()).collect();
-        archive.add("input_ids", "<i8", &[header.tokens.len()], &ids)?;
-        let first = header.positions.first as i64;
-        let positions = (first..first + header.positions.count as i64).flat_map(i64::to_le_bytes);
-        archive.add("positions", "<i8", &[header.positions.count], &positions.collect::<Vec<u8>>())?;
-        for (site, values) in values(trace) {
-            let (rows, cols) = values.shape();
-            let (descr, body): (_, Vec<u8>) = match &values {
-                Values::F32(x) => ("<f4", x.data().iter().flat_map(|x| x.to_le_bytes()).collect()),
-                Values::F64(x) => ("<f8", x.data().iter().flat_map(|x| x.to_le_bytes()).collect()),
-            };
-            archive.add(&site.to_string(), descr, &[rows, cols], &body)?;
-        }
-        archive.finish()
+    fn write(&self, trace: &Trace, out: &Path) -> Result<(), LabError> {
+        file(out, |out| fill(trace, out))
     }
+}
+
+fn fill(trace: &Trace, out: &mut dyn Write) -> io::Result<()> {
+    let mut archive = Archive { out, at: 0, directory: Vec::new(), members: 0 };
+    let header = trace.header();
+    let ids: Vec<u8> = header.tokens.iter().flat_map(|t| i64::from(*t).to_le_bytes()).collect();
+    archive.add("input_ids", "<i8", &[header.tokens.len()], &ids)?;
+    let first = header.positions.first as i64;
+    let positions = (first..first + header.positions.count as i64).flat_map(i64::to_le_bytes);
+    archive.add("positions", "<i8", &[header.positions.count], &positions.collect::<Vec<u8>>())?;
+    for (site, values) in values(trace) {
+        let (rows, cols) = values.shape();
+        let (descr, body): (_, Vec<u8>) = match &values {
+            Values::F32(x) => ("<f4", x.data().iter().flat_map(|x| x.to_le_bytes()).collect()),
+            Values::F64(x) => ("<f8", x.data().iter().flat_map(|x| x.to_le_bytes()).collect()),
+        };
+        archive.add(&site.to_string(), descr, &[rows, cols], &body)?;
+    }
+    archive.finish()
 }
 
 /// A ZIP archive of stored members (APPNOTE.TXT 4.3), as it grows.

@@ -2,6 +2,7 @@
 
 mod aprt;
 mod eval_callback;
+mod kl_base;
 mod llama_logits;
 mod npy;
 mod npz;
@@ -35,6 +36,7 @@ pub const IMPORTS: &[&dyn Import] = &[
     &npz::Npz,
     &npy::Npy,
     &aprt::Aprt,
+    &kl_base::KlBase,
     &llama_logits::LlamaLogits,
     &eval_callback::EvalCallback,
 ];

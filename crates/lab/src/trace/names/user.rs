@@ -6,14 +6,15 @@
 //!   "layers.{}.mlp.act": ffn_swiglu
 //!   "tok": embed
 //! tokens: [636, 864]      # or the name of an array
-//! positions: pos          # the name of an array; all positions where it is left out
+//! positions: pos          # the name of an array, or [5, 6]; all positions where it is left out
 //! activations: ggml       # or f32
 //! kv: f16                 # or f32, bf16
 //! flash: true             # attention in one pass, without scores
 //! half-split: true        # q and k in Hugging Face's order, whatever the order in the weights' file
 //! ```
 //!
-//! `{}` stands for the layer. A name that is not in the map means nothing.
+//! `{}` stands for the layer. A name that is not in the map means nothing; a map without names leaves them to the known
+//! vocabularies.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,11 +32,12 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct UserMap {
+    #[serde(default)]
     names: BTreeMap<String, Said>,
     /// Where token ids are, or what they are.
     pub(crate) tokens: Option<Ids>,
-    /// The array of their positions.
-    pub(crate) positions: Option<String>,
+    /// Where their positions are, or what they are.
+    pub(crate) positions: Option<Ids>,
     /// See [`crate::trace::foreign::Capture`].
     pub(crate) activations: Option<String>,
     /// See [`crate::trace::foreign::Capture`].
@@ -99,6 +101,13 @@ impl UserMap {
             }
         }
         Ok(map)
+    }
+}
+
+impl UserMap {
+    /// Whether it says names; else those of a known vocabulary hold.
+    pub(crate) fn has_names(&self) -> bool {
+        !self.names.is_empty()
     }
 }
 
