@@ -1,15 +1,18 @@
 //! Shares that sum to the total, whatever the model, the prompt, the detail and the order.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod planted;
+
 use std::path::{Path, PathBuf};
 
-use twinpath_engine::{Model, Numerics, Op, Site, Tensor};
+use twinpath_engine::Model;
 use twinpath_evidence::Attribution;
-use twinpath_formats::{TensorType, Verify};
+use twinpath_formats::Verify;
 use twinpath_lab::explain::{Detail, Ends, ExplainOptions, estimate, explain};
 use twinpath_lab::{Arithmetic, LabError, PathName};
 use twinpath_paths::simd::Isa;
-use twinpath_paths::{Path as ArithmeticPath, Reading};
+
+use planted::louder;
 
 fn repo(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
@@ -84,49 +87,12 @@ fn a_path_against_itself_has_nothing_to_share() {
     assert_eq!((record.relative_l2, record.kl), (0.0, 0.0));
 }
 
-/// Multiplies the value of one site.
-struct Louder {
-    path: Box<dyn ArithmeticPath>,
-    site: Site,
-    factor: f32,
-}
-
-impl Numerics for Louder {
-    type Elem = f32;
-
-    fn name(&self) -> &'static str {
-        "louder"
-    }
-
-    fn eval(&self, site: Site, op: &Op<'_>, inputs: &[&Tensor<f32>]) -> Tensor<f32> {
-        let mut y = self.path.eval(site, op, inputs);
-        if site == self.site {
-            y.data_mut().iter_mut().for_each(|y| *y *= self.factor);
-        }
-        y
-    }
-}
-
-impl ArithmeticPath for Louder {
-    fn describe(&self) -> &'static str {
-        "one site is too loud"
-    }
-
-    fn kernels(&self) -> String {
-        self.path.kernels()
-    }
-
-    fn reading(&self, weights: TensorType) -> Reading {
-        self.path.reading(weights)
-    }
-}
-
 /// `explain` from one path to another where `factor` is planted at `site` of side `at`.
-fn planted(names: [&str; 2], at: usize, site: &str, factor: f32, detail: Detail) -> Attribution {
+fn planted(names: [&str; 2], at: usize, site: &str, factor: f64, detail: Detail) -> Attribution {
     let model = Model::open(&repo("zoo/teacher-q4_k_m.gguf"), Verify::All).unwrap();
     let mut sides = names.map(|name| twinpath_paths::path(name).unwrap());
     let path = std::mem::replace(&mut sides[at], Box::new(twinpath_paths::Standalone::new()));
-    sides[at] = Box::new(Louder { path, site: site.parse().unwrap(), factor });
+    sides[at] = louder(path, site, factor);
     let sides = sides.map(Arithmetic::Path);
     let options = ExplainOptions { interactions: false, shapley: 0, ..options(detail) };
     let prompts = prompts(4096, 2);

@@ -1,18 +1,21 @@
 //! Whether a change of arithmetic closes a gap, or only moves or hides it: with faults planted for the purpose.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod planted;
+
 use std::path::Path;
 
-use twinpath_engine::{Model, Numerics, Op, Site, Tensor};
+use twinpath_engine::{Model, Numerics as _, Op, Site, Tensor};
 use twinpath_evidence::{Fix, Warning};
 use twinpath_formats::{TensorType, Verify};
 use twinpath_lab::fix::{FixOptions, Inputs, Try, fix};
 use twinpath_lab::party::Source;
 use twinpath_lab::policies::POLICIES;
 use twinpath_lab::{Arithmetic, CompareOptions, OracleChoice, Party, PathName, compare};
-use twinpath_paths::controls::{Fault, Faulty};
 use twinpath_paths::simd::Isa;
-use twinpath_paths::{FusedQ8k, FusedQ8x32, Path as ArithmeticPath, Reading, Standalone};
+use twinpath_paths::{FusedQ8k, FusedQ8x32, Path as ArithmeticPath, Standalone};
+
+use planted::{louder, mistaken};
 
 fn model(file: &str) -> Model {
     Model::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file), Verify::All).unwrap()
@@ -25,53 +28,12 @@ fn tokens(n: u32, first: u32, vocab: u32) -> Vec<u32> {
     (0..n).map(|i| (first + i * 977) % vocab).collect()
 }
 
-/// Multiplies the value of one site.
-struct Louder {
-    path: Box<dyn ArithmeticPath>,
-    site: Site,
-    factor: f32,
-}
-
-impl Numerics for Louder {
-    type Elem = f32;
-
-    fn name(&self) -> &'static str {
-        "louder"
-    }
-
-    fn eval(&self, site: Site, op: &Op<'_>, inputs: &[&Tensor<f32>]) -> Tensor<f32> {
-        let mut y = self.path.eval(site, op, inputs);
-        if site == self.site {
-            y.data_mut().iter_mut().for_each(|y| *y *= self.factor);
-        }
-        y
-    }
-}
-
-impl ArithmeticPath for Louder {
-    fn describe(&self) -> &'static str {
-        "one site is too loud"
-    }
-
-    fn kernels(&self) -> String {
-        self.path.kernels()
-    }
-
-    fn reading(&self, weights: TensorType) -> Reading {
-        self.path.reading(weights)
-    }
-}
-
 fn fused() -> Box<dyn ArithmeticPath> {
     Box::new(FusedQ8k::new())
 }
 
-fn faulty(path: Box<dyn ArithmeticPath>, site: &str, fault: Fault) -> Box<dyn ArithmeticPath> {
-    Box::new(Faulty { path, site: site.parse().unwrap(), fault })
-}
-
-fn louder(path: Box<dyn ArithmeticPath>, site: &str, factor: f32) -> Box<dyn ArithmeticPath> {
-    Box::new(Louder { path, site: site.parse().unwrap(), factor })
+fn faulty(path: Box<dyn ArithmeticPath>, mistake: &str) -> Box<dyn ArithmeticPath> {
+    mistaken(&model(TEACHER), path, mistake)
 }
 
 /// The record of replacing B, with A along standalone.
@@ -90,7 +52,7 @@ fn verdict(record: &Fix) -> &'static str {
 }
 
 fn two_faults() -> Box<dyn ArithmeticPath> {
-    faulty(faulty(fused(), "blk.1.ffn_gate", Fault::Nibbles), "blk.3.q_rope", Fault::Pairing)
+    faulty(faulty(fused(), "nibbles@blk.1.ffn_gate"), "rope-pairing@blk.3.q_rope")
 }
 
 #[test]
@@ -102,16 +64,16 @@ fn undoing_both_faults_closes_the_gap() {
 
 #[test]
 fn undoing_half_of_a_two_site_fault_is_not_closed() {
-    for (site, fault) in [("blk.1.ffn_gate", Fault::Nibbles), ("blk.3.q_rope", Fault::Pairing)] {
-        let record = after(two_faults(), faulty(fused(), site, fault));
-        assert_eq!(verdict(&record), "NOT CLOSED", "{site}: {:?}", record.tried[0]);
+    for left in ["nibbles@blk.1.ffn_gate", "rope-pairing@blk.3.q_rope"] {
+        let record = after(two_faults(), faulty(fused(), left));
+        assert_eq!(verdict(&record), "NOT CLOSED", "{left}: {:?}", record.tried[0]);
     }
 }
 
 #[test]
 fn a_fault_at_another_place_is_a_gap_that_moved() {
-    let before = faulty(fused(), "blk.1.ffn_gate", Fault::Nibbles);
-    let record = after(before, faulty(fused(), "blk.2.ffn_up", Fault::Nibbles));
+    let before = faulty(fused(), "nibbles@blk.1.ffn_gate");
+    let record = after(before, faulty(fused(), "nibbles@blk.2.ffn_up"));
     assert_eq!(verdict(&record), "MOVED", "{:?}", record.tried[0]);
 }
 

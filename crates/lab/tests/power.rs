@@ -1,5 +1,7 @@
 //! Faults that replay must find, each at its exact site.
 
+mod planted;
+
 use std::path::{Path as FilePath, PathBuf};
 
 use twinpath_engine::{Model, Numerics, Op, Point, Site, Tensor};
@@ -9,8 +11,9 @@ use twinpath_formats::{Matrix, TensorType, Verify};
 use twinpath_lab::judge::Replay;
 use twinpath_lab::party::Source;
 use twinpath_lab::{Arithmetic, CompareOptions, OracleChoice, Party, compare};
-use twinpath_paths::controls::{Fault, Faulty};
 use twinpath_paths::{FusedQ8k, Path, Standalone};
+
+use planted::{louder, mistaken, scale_off};
 
 const OPTIONS: CompareOptions = CompareOptions {
     oracle: OracleChoice::Off,
@@ -26,17 +29,27 @@ fn open(path: &str) -> Model {
     Model::open(&path, Verify::All).expect("the test models are sound")
 }
 
+/// What is done wrongly, as the catalogue names it; a factor of 1.001; or one unit of one scale.
+const GAIN: &str = "gain";
+const SCALE: &str = "scale";
+/// Row, block and group of that scale.
+const WHERE: [usize; 3] = [5, 0, 6];
+
 /// A right path against the same model along a path with one fault.
-fn faulty(model: &Model, site: Site, fault: &Fault, tokens: &[u32]) -> Comparison {
+fn faulty(model: &Model, site: Site, fault: &str, tokens: &[u32]) -> Comparison {
     let right = Arithmetic::Path(Box::new(Standalone::new()));
-    let path = Box::new(FusedQ8k::new());
-    let wrong = Arithmetic::Path(Box::new(Faulty { path, site, fault: fault.clone() }));
+    let (path, at) = (Box::new(FusedQ8k::new()), site.to_string());
+    let wrong = Arithmetic::Path(match fault {
+        GAIN => louder(path, &at, 1.001),
+        SCALE => scale_off(path, &at, WHERE),
+        mistake => mistaken(model, path, &format!("{mistake}@{at}")),
+    });
     let party = |arithmetic| Party { label: "m".into(), source: Source::Model(model, arithmetic) };
     compare(&party(&right), &party(&wrong), tokens, OPTIONS, &mut |_, _| {}).expect("the tokens fit")
 }
 
 /// The one finding, which must be at `site` in B.
-fn found(record: &Comparison, site: Site, fault: &Fault) -> Finding {
+fn found(record: &Comparison, site: Site, fault: &str) -> Finding {
     let unexplained: Vec<_> = (record.sites.iter())
         .filter_map(|s| match &s.verdict {
             Some(Verdict::Unexplained { finding }) => Some((s.site.clone(), (**finding).clone())),
@@ -44,42 +57,41 @@ fn found(record: &Comparison, site: Site, fault: &Fault) -> Finding {
         })
         .collect();
     let sites: Vec<&str> = unexplained.iter().map(|(site, _)| site.as_str()).collect();
-    assert_eq!(sites, [site.to_string()], "{fault:?}");
+    assert_eq!(sites, [site.to_string()], "{fault}");
     assert_eq!(record.judgement.as_ref().and_then(|j| j.first_unexplained.clone()), Some(site.to_string()));
     assert_eq!((record.exit_code(), unexplained[0].1.side.as_str()), (1, "b"));
     unexplained[0].1.clone()
 }
 
 /// Points of a layer where each fault can be.
-fn places(fault: &Fault) -> &'static [Point] {
-    use Point::{AttnNorm, AttnOut, FfnDown, FfnGate, FfnNorm, FfnSwiglu, FfnUp, K, KRope, Q, QRope, V};
-    match fault {
-        Fault::Eps => &[AttnNorm, FfnNorm],
-        Fault::NoBias => &[Q, K, V],
-        Fault::Theta | Fault::Pairing | Fault::Position => &[QRope, KRope],
-        Fault::Gain => &[AttnNorm, Q, KRope, AttnOut, FfnSwiglu, FfnDown],
-        Fault::Nibbles => &[Q, K, FfnGate, FfnUp],
-        Fault::Scale { .. } => &[Q, FfnUp],
-    }
-}
+const PLACES: [(&str, &[Point]); 7] = {
+    use Point::{AttnNorm, AttnOut, FfnDown, FfnGate, FfnSwiglu, FfnUp, K, KRope, Q, QRope, V};
+    [
+        ("bias=left out", &[Q, K, V]),
+        ("rope-theta", &[QRope, KRope]),
+        ("rope-pairing", &[QRope, KRope]),
+        ("position-offset", &[QRope, KRope]),
+        (GAIN, &[AttnNorm, Q, KRope, AttnOut, FfnSwiglu, FfnDown]),
+        ("nibbles", &[Q, K, FfnGate, FfnUp]),
+        (SCALE, &[Q, FfnUp]),
+    ]
+};
 
 #[test]
 fn every_fault_is_found_at_its_exact_site_in_every_layer() {
     let model = open("zoo/teacher-q4_k_m.gguf");
-    let scale = Fault::Scale { row: 5, block: 0, group: 6 };
-    let all = [Fault::NoBias, Fault::Theta, Fault::Pairing, Fault::Position, Fault::Gain, Fault::Nibbles, scale];
-    for fault in all {
+    for (fault, points) in PLACES {
         for layer in 0..model.config().layers {
-            for point in places(&fault) {
+            for point in points {
                 let site = Site::block(layer, *point);
-                let finding = found(&faulty(&model, site, &fault, &TOKENS), site, &fault);
+                let finding = found(&faulty(&model, site, fault, &TOKENS), site, fault);
                 let kind = finding.contrast.as_ref().map(|c| c.kind);
-                match &fault {
-                    Fault::Gain => assert_eq!(kind, Some(ContrastKind::Gain), "{site}"),
-                    Fault::NoBias => assert_eq!(kind, Some(ContrastKind::Bias), "{site}"),
-                    Fault::Scale { row, block, group } => {
+                match fault {
+                    GAIN => assert_eq!(kind, Some(ContrastKind::Gain), "{site}"),
+                    "bias=left out" => assert_eq!(kind, Some(ContrastKind::Bias), "{site}"),
+                    SCALE => {
                         let part = finding.part.unwrap();
-                        assert_eq!((finding.row, part.block, part.group), (*row, *block, *group), "{site}");
+                        assert_eq!([finding.row, part.block, part.group], WHERE, "{site}");
                         assert_eq!((part.what.as_str(), part.units.abs(), kind), ("scale", 1, Some(ContrastKind::Row)));
                     }
                     _ => {}
@@ -93,9 +105,10 @@ fn every_fault_is_found_at_its_exact_site_in_every_layer() {
 fn ten_times_the_epsilon_is_found_at_every_norm() {
     let model = open("zoo/teacher-q4_k_m.gguf");
     let tokens: Vec<u32> = (0..32).map(|i| i * 97 % 4096).collect();
-    let layers = (0..model.config().layers).flat_map(|l| places(&Fault::Eps).iter().map(move |p| Site::block(l, *p)));
+    let norms = [Point::AttnNorm, Point::FfnNorm];
+    let layers = (0..model.config().layers).flat_map(|l| norms.map(|p| Site::block(l, p)));
     for site in layers.chain([Site::outer(Point::FinalNorm)]) {
-        let finding = found(&faulty(&model, site, &Fault::Eps, &tokens), site, &Fault::Eps);
+        let finding = found(&faulty(&model, site, "norm-eps=eps 1e-5", &tokens), site, "norm-eps");
         assert_eq!(finding.contrast.map(|c| c.kind), Some(ContrastKind::Gain), "{site}");
     }
 }
@@ -104,10 +117,10 @@ fn ten_times_the_epsilon_is_found_at_every_norm() {
 fn rope_faults_are_found_in_every_family() {
     for folder in ["llama-gqa4", "llama3-rope", "mistral-window", "qwen2-yarn", "qwen3"] {
         let model = open(&format!("testdata/tiny/{folder}/model.gguf"));
-        for fault in [Fault::Theta, Fault::Pairing, Fault::Position] {
+        for fault in ["rope-theta", "rope-pairing", "position-offset"] {
             for point in [Point::QRope, Point::KRope] {
                 let site = Site::block(1, point);
-                found(&faulty(&model, site, &fault, &[1, 2, 3, 4]), site, &fault);
+                found(&faulty(&model, site, fault, &[1, 2, 3, 4]), site, fault);
             }
         }
     }
@@ -116,11 +129,11 @@ fn rope_faults_are_found_in_every_family() {
 #[test]
 fn at_position_0_theta_and_pairing_are_not_exercised() {
     let model = open("zoo/teacher-q4_k_m.gguf");
-    for fault in [Fault::Theta, Fault::Pairing] {
+    for fault in ["rope-theta", "rope-pairing"] {
         let site = Site::block(2, Point::QRope);
-        let record = faulty(&model, site, &fault, &[636]);
+        let record = faulty(&model, site, fault, &[636]);
         let judged = record.sites.iter().find(|s| s.site == site.to_string()).unwrap();
-        assert!(matches!(judged.verdict, Some(Verdict::NotExercised { .. })), "{fault:?}: {:?}", judged.verdict);
+        assert!(matches!(judged.verdict, Some(Verdict::NotExercised { .. })), "{fault}: {:?}", judged.verdict);
         assert_eq!(record.exit_code(), 3);
     }
 }
@@ -169,12 +182,11 @@ fn one_scale_off_by_one_in_a_row_of_4096_is_named_from_one_token() {
         let weight = Matrix::new(TensorType::Q4K, rows, cols, &bytes).unwrap();
         let x = Tensor::new(1, cols, (0..cols).map(|_| random.normal()).collect());
         let at = (random.bits() as usize % rows, random.bits() as usize % 16, random.bits() as usize % 8);
-        let fault = Fault::Scale { row: at.0, block: at.1, group: at.2 };
-        let path = |right: Box<dyn Path>| Faulty { path: right, site, fault: fault.clone() };
-        let path = if trial % 2 == 0 { path(Box::new(FusedQ8k::new())) } else { path(Box::new(Standalone::new())) };
+        let right: Box<dyn Path> = if trial % 2 == 0 { Box::new(FusedQ8k::new()) } else { Box::new(Standalone::new()) };
+        let path = scale_off(right, &site.to_string(), [at.0, at.1, at.2]);
         let op = Op::Linear { weight, bias: None };
         let y = path.eval(site, &op, &[&x]);
-        let local = replay(&path).judge(&op, &[&x], &y, 0).local.finish("b", None);
+        let local = replay(path.as_ref()).judge(&op, &[&x], &y, 0).local.finish("b", None);
         let Verdict::Unexplained { finding } = local.verdict else { panic!("{at:?} was not found: {local:?}") };
         assert_eq!((finding.row, finding.convicted), (at.0, 1));
         least = least.min(finding.sigmas);

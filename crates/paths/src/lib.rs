@@ -5,7 +5,6 @@
 //! portable twin.
 #![allow(unsafe_code, reason = "kernels; each block says which fact it rests on")]
 
-pub mod controls;
 pub mod declared;
 mod decode;
 pub mod f32_ops;
