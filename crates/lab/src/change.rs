@@ -150,7 +150,7 @@ impl Change {
 
     /// Whether `value` is what the judge's arithmetic makes with the mistake in it. Tolerances of missing inputs are those of
     /// the op as the model says it: they are of the size of roundings in either.
-    pub(crate) fn judge(&self, judge: &Judge<'_>, op: &Op<'_>, inputs: &[&T32], value: &T32) -> LocalSum {
+    pub fn judge(&self, judge: &Judge<'_>, op: &Op<'_>, inputs: &[&T32], value: &T32) -> LocalSum {
         let mut sum = LocalSum::default();
         let other = self.along.and_then(twinpath_paths::path);
         let Some(judge) = judge.along(other.as_deref(), op) else { return sum };

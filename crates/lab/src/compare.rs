@@ -10,15 +10,14 @@ use twinpath_evidence::comparison::SCHEMA;
 use twinpath_evidence::{Comparison, Coverage, FileId, Judgement, Outcome, Positions, Provenance, SiteRecord, Warning};
 
 use crate::Progress;
-use crate::cut::Cut;
 use crate::error::LabError;
 use crate::judge::Replay;
 use crate::layers::Splitter;
 use crate::lockstep::Lockstep;
 pub use crate::party::Party;
-use crate::party::positions;
+use crate::party::{cut, positions};
 use crate::recorded::{Arithmetic, Hearing};
-use crate::side::{ModelSide, Side, stages};
+use crate::side::{ModelSide, stages};
 use crate::spec::ORACLE;
 use crate::trace::Trace;
 use twinpath_formats::Matrix;
@@ -93,8 +92,8 @@ pub fn compare(
     }
     record.oracle = reference.map(|model| model.path().display().to_string());
     let oracle = Oracle;
-    let mut reference = reference
-        .map(|model| Cut { side: Box::new(ModelSide::new(model, &oracle, tokens)), positions: positions.clone() });
+    let exact = |model| cut(Box::new(ModelSide::new(model, &oracle, tokens)), &positions, tokens.len());
+    let mut reference = reference.map(exact);
     let (declared_a, declared_b) = (declared(a), declared(b));
     let alpha = options.replay;
     let files = &record.provenance.files;

@@ -116,7 +116,7 @@ impl<'m> Party<'m> {
         (tokens, positions): (&'m [u32], &Range<usize>),
         arithmetic: Option<RecordedArithmetic<'m>>,
     ) -> Box<dyn Side + 'm> {
-        let part = |side| if *positions == (0..tokens.len()) { side } else { cut(side, positions) };
+        let part = |side| cut(side, positions, tokens.len());
         match (self.source, model, arithmetic) {
             (Source::Trace(_), Some(model), Some(arithmetic)) => {
                 let side = RecordedSide::new(model, self.side(tokens, None), tokens, arithmetic);
@@ -129,8 +129,9 @@ impl<'m> Party<'m> {
     }
 }
 
-fn cut<'m>(side: Box<dyn Side + 'm>, positions: &Range<usize>) -> Box<dyn Side + 'm> {
-    Box::new(Cut { side, positions: positions.clone() })
+/// The side at these of `tokens` positions.
+pub(crate) fn cut<'m>(side: Box<dyn Side + 'm>, positions: &Range<usize>, tokens: usize) -> Box<dyn Side + 'm> {
+    if *positions == (0..tokens) { side } else { Box::new(Cut { side, positions: positions.clone() }) }
 }
 
 /// The positions that both sides speak of.
