@@ -23,8 +23,8 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "a suspect's change is planted but not judged",
         edits: &[Replace(
             "crates/lab/src/change.rs",
-            "After::Map(f) => mapped(f.as_ref(), value, spread, bound),",
-            "After::Map(_) => (value, spread, bound),",
+            "let (made, spread, bound) = mapped(f.as_ref(), value, spread, bound);",
+            "let made = value;",
         )],
         catcher: Test { target: DIAGNOSE, name: "mistakes_planted_in_one_site_are_named_there" },
         sign: "softcap",

@@ -14,9 +14,9 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         name: "a recording of another engine convicts nobody",
         edits: &[Replace(
-            "crates/lab/src/recorded.rs",
-            "local.add(&element, lambda * wider.max(1.0))",
-            "local.add(&element, f64::INFINITY)",
+            "crates/lab/src/recorded/hearing.rs",
+            "local.add(element, lambda * wider.max(1.0))",
+            "local.add(element, f64::INFINITY)",
         )],
         catcher: Test { target: FOREIGN, name: "llama_cpp_with_one_edited_byte_of_one_tensor_is_wrong_at_its_op" },
         sign: "",
@@ -24,11 +24,11 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         name: "our value goes on in the place of the recorded one",
         edits: &[Replace(
-            "crates/lab/src/recorded.rs",
-            "                        self.keep(found, op, sources, judged);\n                        recorded\n                    }\n",
-            "                        let ours = narrow(&found.values).data().iter().map(|x| x * 1.001).collect();\n\
-             \x20                       self.keep(found, op, sources, judged);\n\
-             \x20                       Tensor::new(recorded.rows(), recorded.cols(), ours)\n                    }\n",
+            "crates/lab/src/recorded/mod.rs",
+            "judged: Some(judged), ..found });\n        value\n",
+            "judged: Some(judged), ..found });\n\
+             \x20       let ours = value.data().iter().map(|x| x * 1.001).collect();\n\
+             \x20       Tensor::new(value.rows(), value.cols(), ours)\n",
         )],
         catcher: Test { target: FOREIGN, name: "every_site_of_llama_cpp_is_explained_on_the_fused_path" },
         sign: "",
