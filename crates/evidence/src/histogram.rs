@@ -24,61 +24,72 @@ pub struct Histogram {
     pub beyond: u64,
 }
 
+/// Where residuals beyond all bins are counted.
+const BEYOND: usize = BINS;
+/// Where exact values are counted.
+const EXACT: usize = BINS + 1;
+/// Residuals whose bins are found together.
+const TOGETHER: usize = 32;
+
 /// Accumulates a [`Histogram`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistogramSum {
-    bins: [u64; BINS],
-    exact: u64,
-    beyond: u64,
+    /// Of each bin, then those beyond, then exact ones.
+    counts: [u64; BINS + 2],
 }
 
 impl Default for HistogramSum {
     fn default() -> Self {
-        HistogramSum { bins: [0; BINS], exact: 0, beyond: 0 }
+        HistogramSum { counts: [0; BINS + 2] }
     }
+}
+
+/// Where a residual is counted whose standard deviation is `sigma`.
+#[inline(always)]
+fn place(residual: f64, sigma: f64) -> u32 {
+    let bin = (residual / sigma + CALIBRATED) * PER_SIGMA;
+    let inside = bin >= 0.0 && bin < BINS as f64;
+    let place = if inside { bin as u32 } else { BEYOND as u32 };
+    if residual == 0.0 && sigma == 0.0 { EXACT as u32 } else { place }
 }
 
 impl HistogramSum {
     /// Adds a row: residuals are values less those declared, and their standard deviations `sigma` spreads.
     #[inline(always)]
     pub(crate) fn add_row(&mut self, value: &[f64], declared: &[f64], spread: &[f64], sigma: f64) {
-        for ((value, declared), spread) in value.iter().zip(declared).zip(spread) {
-            self.add(value - declared, sigma * spread);
+        let chunks = value.chunks(TOGETHER).zip(declared.chunks(TOGETHER)).zip(spread.chunks(TOGETHER));
+        for ((value, declared), spread) in chunks {
+            let mut places = [0; TOGETHER];
+            for ((place_at, value), (declared, spread)) in places.iter_mut().zip(value).zip(declared.iter().zip(spread))
+            {
+                *place_at = place(value - declared, sigma * spread);
+            }
+            places[..value.len()].iter().for_each(|at| self.counts[*at as usize] += 1);
         }
     }
 
     /// Adds a residual whose standard deviation is `sigma`.
     #[inline(always)]
     pub fn add(&mut self, residual: f64, sigma: f64) {
-        if residual == 0.0 && sigma == 0.0 {
-            self.exact += 1;
-            return;
-        }
-        let bin = ((residual / sigma + CALIBRATED) * PER_SIGMA).floor();
-        if (0.0..BINS as f64).contains(&bin) {
-            self.bins[bin as usize] += 1;
-        } else {
-            self.beyond += 1;
-        }
+        self.counts[place(residual, sigma) as usize] += 1;
     }
 
     /// Joins what was counted elsewhere.
     pub fn merge(&mut self, other: &HistogramSum) {
-        self.bins.iter_mut().zip(other.bins).for_each(|(mine, theirs)| *mine += theirs);
-        self.exact += other.exact;
-        self.beyond += other.beyond;
+        self.counts.iter_mut().zip(other.counts).for_each(|(mine, theirs)| *mine += theirs);
     }
 
     /// The counts so far.
     pub fn finish(&self) -> Histogram {
-        let first = self.bins.iter().position(|n| *n > 0).unwrap_or(0);
-        let end = self.bins.iter().rposition(|n| *n > 0).map_or(first, |last| last + 1);
+        let bins = &self.counts[..BINS];
+        let first = bins.iter().position(|n| *n > 0).unwrap_or(0);
+        let end = bins.iter().rposition(|n| *n > 0).map_or(first, |last| last + 1);
         Histogram {
             from: first as f64 / PER_SIGMA - CALIBRATED,
             width: 1.0 / PER_SIGMA,
-            counts: self.bins[first..end].to_vec(),
-            exact: self.exact,
-            beyond: self.beyond,
+            counts: bins[first..end].to_vec(),
+            exact: self.counts[EXACT],
+            beyond: self.counts[BEYOND],
         }
     }
 }

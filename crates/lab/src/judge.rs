@@ -131,7 +131,7 @@ impl<'p> Replay<'p> {
             return Judged { local, idle: None, replayed: None, statistical, covers: Vec::new() };
         }
         let (mut judged, own, other) = self.judge_by_residuals(op, inputs, value, first_row);
-        judged.replayed = self.other.map(|_| Replayed { own: own.value, other: other.map(|other| other.value) });
+        judged.replayed = self.other.map(|_| Replayed { own: own.value, other });
         judged
     }
 
@@ -144,25 +144,19 @@ impl<'p> Replay<'p> {
         first_row: usize,
     ) -> (Judged, Declared) {
         let (mut judged, own, other) = self.judge_by_residuals(op, inputs, value, first_row);
-        let other = || other.map(|other| other.value);
-        judged.replayed = self.other.map(|_| Replayed { own: own.value.clone(), other: other() });
+        judged.replayed = self.other.map(|_| Replayed { own: own.value.clone(), other });
         (judged, own)
     }
 
-    /// What is found, and the two declared arithmetics.
+    /// What is found, what is declared, and the values that the other arithmetic declares if it is another.
     fn judge_by_residuals(
         &self,
         op: &Op<'_>,
         inputs: &[&Tensor<f32>],
         value: &Tensor<f32>,
         first_row: usize,
-    ) -> (Judged, Declared, Option<Declared>) {
-        // Without a matrix, all paths declare the same.
-        let asked = self.other.filter(|_| matches!(op, Op::Linear { .. }));
-        let paths: Vec<&dyn Path> = [Some(self.own), asked].into_iter().flatten().collect();
-        let mut made = evaluate(&paths, op, inputs).into_iter();
-        let (own, other) = (made.next(), made.next());
-        let mut own = own.unwrap_or_else(|| unreachable!("one evaluation for each path"));
+    ) -> (Judged, Declared, Option<Vec<f64>>) {
+        let (mut own, other) = evaluate(self.own, self.other, op, inputs);
         let elements = self.positions.max(value.rows()) * value.cols();
         // Half of the run's chance of a false alarm is for elements, half for gains.
         let (lambda, gain_lambda) =

@@ -111,7 +111,7 @@ pub(super) fn change(class: usize, parameter: &str, scene: &Scene<'_>) -> Option
 fn effect(change: &Change, path: &dyn Path, scene: &Scene<'_>, sites: usize, positions: usize) -> f64 {
     let right = path.eval(scene.site, scene.op, scene.inputs);
     let wrong = change.plant(path, scene.site, scene.op, scene.inputs);
-    let Some(declared) = evaluate(&[path], scene.op, scene.inputs).pop() else { return 0.0 };
+    let (declared, _) = evaluate(path, None, scene.op, scene.inputs);
     let lambda = lambda(ALPHA / 2.0, sites, positions * right.cols());
     let of = |i: usize| {
         let by = |t: &Tensor<f32>| f64::from(t.data()[i]);

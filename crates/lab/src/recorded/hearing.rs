@@ -68,11 +68,7 @@ impl<'j> Judge<'j> {
     /// What it declares of `op`; the value's rows begin `from` rows after those that the judge is of.
     pub fn declare(&self, op: &Op<'_>, inputs: &[&Tensor<f32>], from: usize) -> AnyOrder {
         let mut own = match self.arithmetic {
-            Arithmetic::Path(replay) => AnyOrder::of(
-                declared::evaluate(&[replay.own], op, inputs)
-                    .pop()
-                    .unwrap_or_else(|| unreachable!("one evaluation for each path")),
-            ),
+            Arithmetic::Path(replay) => AnyOrder::of(declared::evaluate(replay.own, None, op, inputs).0),
             Arithmetic::Engine(hearing) => foreign::evaluate(hearing.engine, op, inputs),
         };
         own.widen(self.reach, from);
@@ -147,7 +143,7 @@ impl Hearing<'_> {
         own: &mut AnyOrder,
         (first_row, per_element): (usize, f64),
     ) -> Judged {
-        let other = self.other.and_then(|path| declared::evaluate(&[path], op, inputs).into_iter().next());
+        let other = self.other.map(|path| declared::evaluate(path, None, op, inputs).0);
         let mut local = LocalSum::default();
         let reading = Arithmetic::Engine(*self).reading(op);
         if let (Op::Linear { weight, .. }, [x]) = (op, inputs) {

@@ -49,7 +49,7 @@ impl Outputs<'_> {
     }
 
     fn judge_distinct(&self, alpha: f64, position: &dyn Fn(usize) -> usize) -> Statistical {
-        let exact = linear::evaluate(self.weight, self.bias, self.x, &[Reading::Plain]).remove(0);
+        let (exact, _) = linear::evaluate(self.weight, self.bias, self.x, Reading::Plain, None);
         let inputs = self.inputs(&exact);
         let moments = inputs.moments();
         // Both the products and the value judged round in f32.

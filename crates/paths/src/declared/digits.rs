@@ -12,21 +12,24 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use twinpath_engine::Tensor;
+use twinpath_formats::TensorType;
 
 use super::Reading;
 use super::dots::{LANES, Pairs};
 use super::linear::{code, read};
-use super::whole::CHUNK;
+use super::whole::{self, CHUNK};
 
 /// The largest digit of a plane.
 pub(super) const MOST: f64 = 8191.0;
 
-/// The activations of an op, for some readings.
+/// The activations of an op, for one reading or two.
 pub(super) struct Operand {
     pub(super) readings: Vec<Reading>,
     /// The planes that each reading sums.
     pub(super) planes: Vec<Vec<usize>>,
     pub(super) positions: usize,
+    /// Columns of one integer sum.
+    pub(super) span: usize,
     /// `[chunk][block of positions]`.
     pub(super) columns: Vec<Columns>,
 }
@@ -54,6 +57,8 @@ pub(super) struct Read {
     pub(super) sums: [[f64; LANES]; 16],
     pub(super) wide_sums: [[f64; LANES]; 8],
     pub(super) norm: [f64; LANES],
+    /// Its square.
+    pub(super) energy: [f64; LANES],
     /// Where one column carries much of the norm in a position: that column, its square, and the squares of the others.
     pub(super) peak: Option<Box<Peak>>,
 }
@@ -69,9 +74,19 @@ pub(super) struct Peak {
 /// Share of a chunk's energy in one column from which that column is looked at by itself.
 const PEAK: f64 = 0.25;
 
+/// Columns whose integer sums fit: `most · 8191 · columns < 2³¹`. All that share their scales, or a part of them.
+fn span(tensor_type: TensorType, readings: &[Reading]) -> usize {
+    let blocks = readings.iter().filter_map(|r| r.block());
+    let shared = blocks.fold(whole::scale_width(tensor_type), usize::min);
+    let largest = f64::from(whole::most(tensor_type).unwrap_or(i32::MAX)) * MOST;
+    let fits = [256, 128, 64, 32].into_iter().find(|columns| largest * (*columns as f64) < 2f64.powi(31));
+    fits.map_or(32, |columns: usize| columns.min(shared))
+}
+
 impl Operand {
-    /// Reads `x`. The plain reading has two planes, beside the first coded one if there is one.
-    pub(super) fn new(x: &Tensor<f32>, readings: &[Reading]) -> Operand {
+    /// Reads `x`, which weights of `tensor_type` are to meet. The plain reading has two planes, beside the first coded one
+    /// if there is one.
+    pub(super) fn new(tensor_type: TensorType, x: &Tensor<f32>, readings: &[Reading]) -> Operand {
         let coded: Vec<Reading> = readings.iter().copied().filter(|r| *r != Reading::Plain).collect();
         let left_over = if readings.contains(&Reading::Plain) { 2 } else { 0 };
         let count = coded.len() + left_over;
@@ -82,10 +97,17 @@ impl Operand {
             let (chunk, block) = (i / blocks, i % blocks);
             let columns = chunk * CHUNK..((chunk + 1) * CHUNK).min(x.cols());
             let positions = block * LANES..((block + 1) * LANES).min(x.rows());
-            Columns::new(x, positions, columns, readings, &coded, left_over)
+            let plane = Plane { digits: vec![[[0; 2]; LANES]; columns.len() / 2], scales: [[0.0; LANES]; 8] };
+            Columns::new(x, positions, columns, readings, &coded, vec![plane; count])
         };
         let columns = (0..blocks * x.cols().div_ceil(CHUNK)).into_par_iter().map(make).collect();
-        Operand { readings: readings.to_vec(), planes: readings.iter().map(of).collect(), positions: x.rows(), columns }
+        let planes = readings.iter().map(of).collect();
+        Operand { readings: readings.to_vec(), planes, positions: x.rows(), span: span(tensor_type, readings), columns }
+    }
+
+    /// Planes of each of its columns.
+    pub(super) fn plane_count(&self) -> usize {
+        self.columns.first().map_or(0, |columns| columns.planes.len())
     }
 }
 
@@ -96,10 +118,8 @@ impl Columns {
         columns: Range<usize>,
         readings: &[Reading],
         coded: &[Reading],
-        left_over: usize,
+        mut planes: Vec<Plane>,
     ) -> Columns {
-        let plane = || Plane { digits: vec![[[0; 2]; LANES]; columns.len() / 2], scales: [[0.0; LANES]; 8] };
-        let mut planes: Vec<Plane> = (0..coded.len() + left_over).map(|_| plane()).collect();
         let mut as_read = vec![Read::ZERO; readings.len()];
         let mut values = vec![0.0; columns.len()];
         for (lane, t) in positions.enumerate() {
@@ -163,10 +183,10 @@ impl Plane {
         }
         let (inverse, mut digits) = (1.0 / scale, [0; CHUNK]);
         for (v, digit) in values.iter_mut().zip(&mut digits) {
-            // Adding and subtracting 1.5 · 2⁵² rounds to the nearest integer, ties to even.
-            let rounded = (*v * inverse + ROUND) - ROUND;
-            *v -= rounded * scale;
-            *digit = rounded as i16;
+            // Adding 1.5 · 2⁵² rounds to the nearest integer, ties to even, and leaves it in the low bits.
+            let rounded = *v * inverse + ROUND;
+            *v -= (rounded - ROUND) * scale;
+            *digit = rounded.to_bits() as i16;
         }
         self.set(lane, &digits);
     }
@@ -176,7 +196,13 @@ impl Plane {
 const ROUND: f64 = 1.5 * (1u64 << 52) as f64;
 
 impl Read {
-    const ZERO: Read = Read { sums: [[0.0; LANES]; 16], wide_sums: [[0.0; LANES]; 8], norm: [0.0; LANES], peak: None };
+    const ZERO: Read = Read {
+        sums: [[0.0; LANES]; 16],
+        wide_sums: [[0.0; LANES]; 8],
+        norm: [0.0; LANES],
+        energy: [0.0; LANES],
+        peak: None,
+    };
 
     fn note(&mut self, lane: usize, values: &[f64]) {
         let mut energy = 0.0;
@@ -186,7 +212,7 @@ impl Read {
             self.wide_sums[g / 2][lane] += sum;
             energy += x.iter().map(|x| x * x).sum::<f64>();
         }
-        self.norm[lane] = energy.sqrt();
+        (self.norm[lane], self.energy[lane]) = (energy.sqrt(), energy);
         let zero = || Box::new(Peak { column: [0; LANES], square: [0.0; LANES], rest: [0.0; LANES] });
         let peak = self.peak.get_or_insert_with(zero);
         let (mut column, mut largest) = (0, 0.0);

@@ -18,16 +18,10 @@ pub(super) type Pairs = [[i16; 2]; LANES];
 /// Sums of each row and position.
 pub(super) type Sums = [[i32; LANES]; ROWS];
 
-/// `out[v][r][l] = Σ w[r][2 (from + i) + j] · x[v][i][l][j]` over the pairs `i` of `x` and `j` of 0 and 1.
+/// `out[r][l] = Σ w[r][2 (from + i) + j] · x[i][l][j]` over the pairs `i` of `x` and `j` of 0 and 1.
 ///
 /// No partial sum may leave `i32`: the caller bounds weights, digits and length.
-pub(super) fn dots<const V: usize>(
-    isa: Isa,
-    w: &[[i16; CHUNK]; ROWS],
-    from: usize,
-    x: [&[Pairs]; V],
-    out: [&mut Sums; V],
-) {
+pub(super) fn dots(isa: Isa, w: &[[i16; CHUNK]; ROWS], from: usize, x: &[Pairs], out: &mut Sums) {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of this level exists only if the features of the function were detected; AMX's include VNNI.
@@ -55,28 +49,26 @@ pub(super) fn moments(isa: Isa, integers: &[i16; CHUNK], steps: &[i16; 16]) -> [
     }
 }
 
-struct Portable<'a, const V: usize> {
+struct Portable<'a> {
     w: &'a [[i16; CHUNK]; ROWS],
     from: usize,
-    x: [&'a [Pairs]; V],
-    out: [&'a mut Sums; V],
+    x: &'a [Pairs],
+    out: &'a mut Sums,
 }
 
-impl<const V: usize> Kernel for Portable<'_, V> {
+impl Kernel for Portable<'_> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
-        for (x, out) in self.x.into_iter().zip(self.out) {
-            for (w, out) in self.w.iter().zip(out) {
-                let mut sums = [0i32; LANES];
-                for (x, w) in x.iter().zip(w[2 * self.from..].as_chunks::<2>().0) {
-                    for l in 0..LANES {
-                        let product = |j: usize| i32::from(w[j]) * i32::from(x[l][j]);
-                        sums[l] = sums[l].wrapping_add(product(0).wrapping_add(product(1)));
-                    }
+        for (w, out) in self.w.iter().zip(self.out) {
+            let mut sums = [0i32; LANES];
+            for (x, w) in self.x.iter().zip(w[2 * self.from..].as_chunks::<2>().0) {
+                for l in 0..LANES {
+                    let product = |j: usize| i32::from(w[j]) * i32::from(x[l][j]);
+                    sums[l] = sums[l].wrapping_add(product(0).wrapping_add(product(1)));
                 }
-                *out = sums;
             }
+            *out = sums;
         }
     }
 }
@@ -88,29 +80,18 @@ mod x86 {
     use super::{CHUNK, LANES, Pairs, ROWS, Sums};
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub(super) fn vnni<const V: usize>(w: &[[i16; CHUNK]; ROWS], from: usize, x: [&[Pairs]; V], out: [&mut Sums; V]) {
-        let pairs = x.iter().map(|x| x.len()).min().unwrap_or(0);
-        assert!(from <= CHUNK / 2 && pairs <= CHUNK / 2 - from, "the pairs lie within the rows");
-        let mut sums = [[_mm512_setzero_si512(); V]; ROWS];
-        let mut columns = [_mm512_setzero_si512(); V];
-        for i in 0..pairs {
-            for v in 0..V {
-                columns[v] = load(&x[v][i]);
-            }
+    pub(super) fn vnni(w: &[[i16; CHUNK]; ROWS], from: usize, x: &[Pairs], out: &mut Sums) {
+        assert!(from <= CHUNK / 2 && x.len() <= CHUNK / 2 - from, "the pairs lie within the rows");
+        let mut sums = [_mm512_setzero_si512(); ROWS];
+        for (i, columns) in x.iter().enumerate() {
+            let columns = load(columns);
             for r in 0..ROWS {
                 // SAFETY: a row is of `CHUNK / 2` pairs, and `from + i` is less, as asserted.
                 let pair = unsafe { w[r].as_ptr().cast::<i32>().add(from + i).read_unaligned() };
-                let w = _mm512_set1_epi32(pair);
-                for v in 0..V {
-                    sums[r][v] = _mm512_dpwssd_epi32(sums[r][v], w, columns[v]);
-                }
+                sums[r] = _mm512_dpwssd_epi32(sums[r], _mm512_set1_epi32(pair), columns);
             }
         }
-        for (v, out) in out.into_iter().enumerate() {
-            for r in 0..ROWS {
-                store(&mut out[r], sums[r][v]);
-            }
-        }
+        out.iter_mut().zip(sums).for_each(|(out, sums)| store(out, sums));
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]

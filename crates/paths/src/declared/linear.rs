@@ -12,43 +12,93 @@ use crate::simd::Isa;
 /// Weight rows of one task.
 const TASK: usize = 16;
 
-/// `x Wᵀ + b` for each reading of `x`: `x [T, in]`, `weight [out, in]`, `bias [out]`, results `[T, out]`. Weights are read
-/// once for all of them.
+/// `x Wᵀ + b` as `own` reads `x`, and the values as `other` does: `x [T, in]`, `weight [out, in]`, `bias [out]`, results
+/// `[T, out]`. Weights are read once for both.
 ///
 /// *Plain*: each weight is rounded once where the format has minimums; each of the `⌈in / 16⌉ + 4` additions that a term
 /// passes through rounds, the bias once more. *Coded*: activations are `d q` exactly; per block the product of both
 /// scales, at most the integer's conversion, and one addition round, then the joining of minimums and the bias. `f64`
 /// itself errs by less than `in · 2⁻⁵³ Σ|w x|`, 2⁻²⁹ of the bounds and not counted; how exact plain activations are is
 /// derived in `digits`.
-pub fn evaluate(weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32>, readings: &[Reading]) -> Vec<Declared> {
-    let packed = whole::most(weight.tensor_type()).is_some();
-    let made = match packed {
-        true => products::evaluate(Isa::detect(), weight, bias, &[digits::Operand::new(x, readings)]),
-        false => floats(weight, bias, x, readings),
+pub fn evaluate(
+    weight: Matrix<'_>,
+    bias: Option<&[f32]>,
+    x: &Tensor<f32>,
+    own: Reading,
+    other: Option<Reading>,
+) -> (Declared, Option<Vec<f64>>) {
+    let readings: Vec<Reading> = [Some(own), other].into_iter().flatten().collect();
+    let (parts, task) = match whole::most(weight.tensor_type()) {
+        Some(_) => {
+            let operand = digits::Operand::new(weight.tensor_type(), x, &readings);
+            (products::evaluate(Isa::detect(), weight, bias, &operand), products::TASK)
+        }
+        None => (floats(weight, bias, x, &readings), TASK),
     };
-    let (positions, per_row) = (x.rows(), x.rows() * readings.len());
-    let of = |k: usize| {
-        let mut declared = Declared::zeros(positions, weight.rows());
-        declared.fill(|t, j| {
-            let Made { value, spread, bound } = made[j * per_row + k * positions + t];
-            (value, spread, bound)
-        });
-        declared
-    };
-    (0..readings.len()).map(of).collect()
+    gather(&parts, task, (x.rows(), weight.rows()), other.is_some())
 }
 
+/// Some rows' outputs: those of the reading that is judged, and the values of the other.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Made {
+    /// `[positions, rows]`.
+    pub(super) own: Declared,
+    /// The same; empty where there is no other.
+    pub(super) other: Vec<f64>,
+}
+
+impl Made {
+    pub(super) fn new(rows: usize, positions: usize, other: bool) -> Made {
+        Made { own: Declared::zeros(positions, rows), other: vec![0.0; if other { positions * rows } else { 0 }] }
+    }
+}
+
+/// Puts parts of `task` rows each side by side.
+fn gather(parts: &[Made], task: usize, (positions, rows): (usize, usize), other: bool) -> (Declared, Option<Vec<f64>>) {
+    let join = |of: &(dyn Fn(&Made) -> &[f64] + Sync)| {
+        let mut all = vec![0.0; positions * rows];
+        all.par_chunks_mut(rows.max(1)).enumerate().for_each(|(t, row)| {
+            for (to, part) in row.chunks_mut(task).zip(parts) {
+                let n = to.len();
+                to.copy_from_slice(&of(part)[t * n..(t + 1) * n]);
+            }
+        });
+        all
+    };
+    let own = Declared {
+        rows: positions,
+        cols: rows,
+        value: join(&|part| &part.own.value),
+        spread: join(&|part| &part.own.spread),
+        bound: join(&|part| &part.own.bound),
+    };
+    (own, other.then(|| join(&|part| &part.other)))
+}
+
+/// Plain float weights, in tasks of [`TASK`] rows.
 fn floats(weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32>, readings: &[Reading]) -> Vec<Made> {
     let operands: Vec<Operand> = readings.iter().map(|r| operand(*r, x)).collect();
-    let (positions, per_row) = (x.rows().max(1), (x.rows() * readings.len()).max(1));
-    let one = |(i, output): (usize, &Output)| {
-        let bias = bias.map(|b| f64::from(b[i / per_row]));
-        Join::new(readings[i % per_row / positions], bias, weight.cols()).of(output)
+    let positions = x.rows();
+    let per_row = positions * readings.len();
+    let made = rows(weight, &operands);
+    let task = |(task, outputs): (usize, &[Output])| {
+        let count = outputs.len() / per_row;
+        let mut made = Made::new(count, positions, readings.len() > 1);
+        for (i, output) in outputs.iter().enumerate() {
+            let (row, reading, t) = (i / per_row, i % per_row / positions, i % positions);
+            let bias = bias.map(|b| f64::from(b[task * TASK + row]));
+            let (value, spread, bound) = Join::new(readings[reading], bias, weight.cols()).of(output);
+            match reading {
+                0 => made.own.set(t * count + row, value, spread, bound),
+                _ => made.other[t * count + row] = value,
+            }
+        }
+        made
     };
-    rows(weight, &operands).par_iter().enumerate().map(one).collect()
+    made.par_chunks((TASK * per_row).max(1)).enumerate().map(task).collect()
 }
 
-/// All outputs in f64, laid out as those of [`products::evaluate`].
+/// All outputs in f64: of each row, for each operand, those of its positions.
 pub(super) fn rows(weight: Matrix<'_>, operands: &[Operand]) -> Vec<Output> {
     let per_row: usize = operands.iter().map(|o| o.positions).sum();
     let mut made = vec![Output::default(); weight.rows() * per_row];
@@ -61,14 +111,6 @@ pub(super) fn rows(weight: Matrix<'_>, operands: &[Operand]) -> Vec<Output> {
         });
     }
     made
-}
-
-/// Value, spread and bound of an output.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Made {
-    pub(super) value: f64,
-    pub(super) spread: f64,
-    pub(super) bound: f64,
 }
 
 /// What the outputs of one row and reading have in common.
@@ -87,12 +129,13 @@ impl Join {
         Join { bias: bias.unwrap_or(0.0), has_bias, gamma: gamma(roundings), small: cols as f64 + roundings }
     }
 
+    /// Value, spread and bound of an output.
     #[inline(always)]
-    pub(super) fn of(&self, output: &Output) -> Made {
+    pub(super) fn of(&self, output: &Output) -> (f64, f64, f64) {
         let value = output.value + self.bias;
         let magnitude = output.magnitude + self.bias.abs();
         let spread = spread(output.squares + self.has_bias * value * value, self.small);
-        Made { value, spread, bound: self.gamma * magnitude + self.small * UNIT * super::TINY }
+        (value, spread, self.gamma * magnitude + self.small * UNIT * super::TINY)
     }
 }
 
@@ -144,8 +187,7 @@ pub fn exact(weight: Matrix<'_>, bias: Option<&[f32]>, x: &[f32], reading: Readi
         Reading::Q8K => coded(&weight, row, &w, &read_x, 256),
         Reading::Q8_0 | Reading::Q8x32 => coded(&weight, row, &w, &read_x, 32),
     };
-    let made = Join::new(reading, bias.map(|b| f64::from(b[row])), cols).of(&output);
-    (made.value, made.spread, made.bound)
+    Join::new(reading, bias.map(|b| f64::from(b[row])), cols).of(&output)
 }
 
 fn plain(w: &[f64], x: &[f64], rounded: bool) -> Output {

@@ -23,6 +23,7 @@ mod digits;
 mod dots;
 pub mod foreign;
 mod gemm;
+mod lanes;
 pub mod linear;
 mod ops;
 mod products;
@@ -120,25 +121,21 @@ fn spread(squares: f64, roundings: f64) -> f64 {
     UNIT * (squares + roundings * TINY * TINY).sqrt()
 }
 
-/// `op` on `inputs` as each of `paths` declares it. Weights are decoded once for all of them.
+/// `op` on `inputs` as `own` declares it, and the values that `other` declares where that is something else. Weights are
+/// read once for both.
 ///
 /// # Panics
 /// When the inputs are not those of the op.
-pub fn evaluate(paths: &[&dyn Path], op: &Op<'_>, inputs: &[&Tensor<f32>]) -> Vec<Declared> {
-    match *op {
-        Op::Linear { weight, bias } => {
-            let readings: Vec<Reading> = paths.iter().map(|p| p.reading(weight.tensor_type())).collect();
-            let mut different: Vec<Reading> = Vec::new();
-            different.extend(readings.iter().enumerate().filter(|(i, r)| !readings[..*i].contains(r)).map(|(_, r)| *r));
-            let made = linear::evaluate(weight, bias, inputs[0], &different);
-            let of = |r: &Reading| different.iter().position(|d| d == r).map(|i| made[i].clone());
-            readings.iter().filter_map(of).collect()
-        }
-        _ => {
-            let one = ops::evaluate(op, inputs);
-            vec![one; paths.len()]
-        }
-    }
+pub fn evaluate(
+    own: &dyn Path,
+    other: Option<&dyn Path>,
+    op: &Op<'_>,
+    inputs: &[&Tensor<f32>],
+) -> (Declared, Option<Vec<f64>>) {
+    let Op::Linear { weight, bias } = *op else { return (ops::evaluate(op, inputs), None) };
+    let reading = |path: &dyn Path| path.reading(weight.tensor_type());
+    let other = other.map(reading).filter(|other| *other != reading(own));
+    linear::evaluate(weight, bias, inputs[0], reading(own), other)
 }
 
 /// Whether the format's weights are rounded when they are decoded to f32: those with a minimum.

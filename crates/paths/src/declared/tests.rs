@@ -76,11 +76,9 @@ fn integer_dots_are_the_same_on_every_instruction_set_up_to_the_largest_sums() {
             }
         }
         for isa in Isa::all_available() {
-            let (mut one, mut two, mut three) = (expected, expected, expected);
-            [&mut one, &mut two, &mut three].into_iter().for_each(|sums| *sums = [[1; dots::LANES]; dots::ROWS]);
-            dots::dots(isa, &w, from, [&x[..]], [&mut one]);
-            dots::dots(isa, &w, from, [&x[..], &x[..]], [&mut two, &mut three]);
-            assert!(one == expected && two == expected && three == expected, "{} from {from}", isa.name());
+            let mut sums = [[1; dots::LANES]; dots::ROWS];
+            dots::dots(isa, &w, from, &x, &mut sums);
+            assert!(sums == expected, "{} from {from}", isa.name());
             let steps: [i16; 16] = std::array::from_fn(|g| (g * g) as i16 - 63);
             let moments = dots::moments(isa, &w[0], &steps);
             assert_eq!(moments, dots::moments(Isa::PORTABLE, &w[0], &steps), "{}", isa.name());
@@ -99,40 +97,63 @@ fn whole_numbers_give_the_sums_of_f64_for_every_format_and_set_of_readings() {
             let cols = (cols as usize).next_multiple_of(f.block_len());
             let bytes = blocks(f.tensor_type(), rows * (cols / f.block_len()), &mut random);
             let weight = Matrix::new(f.tensor_type(), rows, cols, &bytes).unwrap();
-            let (x, y) = (random.tensor(positions, cols), random.tensor(positions + 2, cols));
-            for readings in [&[Plain][..], &[Q8K], &[Q8_0, Plain], &[Q8K, Plain], &[Plain, Q8x32], &[Q8x32, Q8K, Plain]]
-            {
-                let found = [digits::Operand::new(&x, readings), digits::Operand::new(&y, &[Q8K, Plain])];
-                let exact = [(&x, readings), (&y, &[Q8K, Plain])];
-                let exact = exact.iter().flat_map(|(x, readings)| readings.iter().map(|r| linear::operand(*r, x)));
-                let exact: Vec<_> = exact.collect();
-                let expected = linear::rows(weight, &exact);
+            let x = random.tensor(positions, cols);
+            for readings in [&[Plain][..], &[Q8K], &[Q8_0, Plain], &[Q8K, Plain], &[Plain, Q8x32], &[Q8x32, Q8K]] {
+                let operands: Vec<_> = readings.iter().map(|r| linear::operand(*r, &x)).collect();
+                let expected = linear::rows(weight, &operands);
                 let mut w = vec![0.0; cols];
                 let mut norm = |row: usize| {
                     weight.decode_row(row, &mut w);
                     w.iter().map(|w| w * w).sum::<f64>().sqrt()
                 };
                 let norms: Vec<f64> = (0..rows).map(&mut norm).collect();
-                let of: Vec<usize> = (0..exact.len()).flat_map(|i| vec![i; exact[i].positions]).collect();
                 for isa in Isa::all_available() {
-                    let found = products::evaluate(isa, weight, None, &found);
-                    assert_eq!(found.len(), expected.len());
-                    for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                        let reading = exact[of[i % of.len()]].reading;
+                    let operand = digits::Operand::new(f.tensor_type(), &x, readings);
+                    let made = products::evaluate(isa, weight, None, &operand);
+                    assert_eq!(made.len(), rows.div_ceil(products::TASK));
+                    for (i, expected) in expected.iter().enumerate() {
+                        let (row, which, t) =
+                            (i / readings.len() / positions, i / positions % readings.len(), i % positions);
+                        let (part, in_part) = (&made[row / products::TASK], row % products::TASK);
+                        let at = t * part.own.cols + in_part;
+                        let reading = readings[which];
                         // At most 2⁻²⁸ of the largest activation is left over. That is 1, and the norm of n of them
                         // 0.58 √n: by Cauchy and Schwarz 1 / 0.58 times that of the magnitude, chance aside.
                         let share = if reading == Plain { 2.5 * UNIT / 16.0 } else { 0.0 };
-                        let rounding = 1e-16 * (cols as f64).powf(1.5) * norms[i / of.len()];
-                        let what = format!("{} {readings:?} {reading:?} {rows} x {cols}, {i}", f.name());
-                        let off = (found.value - expected.value).abs();
+                        let rounding = 1e-16 * (cols as f64).powf(1.5) * norms[row];
+                        let what = format!("{} {} {readings:?} {reading:?} {rows} x {cols}, {i}", f.name(), isa.name());
+                        let value = if which == 0 { part.own.value[at] } else { part.other[at] };
+                        let off = (value - expected.value).abs();
                         assert!(off <= share * expected.magnitude + rounding, "{what}: {off:e}");
-                        let expected = linear::Join::new(reading, None, cols).of(expected);
-                        let bounds = found.bound / expected.bound;
-                        assert!((bounds - 1.0).abs() < 1e-9, "{what}: {bounds}");
-                        let spreads = found.spread / expected.spread;
-                        assert!((0.2..5.0).contains(&spreads), "{what}: {spreads}");
+                        if which == 0 {
+                            let (_, spread, bound) = linear::Join::new(reading, None, cols).of(expected);
+                            let bounds = part.own.bound[at] / bound;
+                            assert!((bounds - 1.0).abs() < 1e-9, "{what}: {bounds}");
+                            let spreads = part.own.spread[at] / spread;
+                            assert!((0.2..5.0).contains(&spreads), "{what}: {spreads}");
+                        }
                     }
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn declared_values_have_the_same_bits_on_every_instruction_set_and_for_any_number_of_threads() {
+    let mut random = Random::new(13);
+    for f in FORMATS.iter().filter(|f| f.block_len() > 1) {
+        let (rows, cols) = (61, 512 + f.block_len());
+        let bytes = blocks(f.tensor_type(), rows * (cols / f.block_len()), &mut random);
+        let weight = Matrix::new(f.tensor_type(), rows, cols, &bytes).unwrap();
+        let x = random.tensor(19, cols);
+        let operand = digits::Operand::new(f.tensor_type(), &x, &[Reading::Q8K, Reading::Plain]);
+        let expected = products::evaluate(Isa::PORTABLE, weight, None, &operand);
+        for isa in Isa::all_available() {
+            for threads in [1, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let found = pool.install(|| products::evaluate(isa, weight, None, &operand));
+                assert!(found == expected, "{} {} {threads} threads", f.name(), isa.name());
             }
         }
     }
@@ -165,7 +186,7 @@ fn refine(path: &dyn Path, op: &Op<'_>, inputs: &[&Tensor<f32>], found: &Tensor<
 
 fn check(path: &dyn Path, op: &Op<'_>, inputs: &[&Tensor<f32>], what: &str) -> f64 {
     let found = path.eval(Site::block(0, Point::Q), op, inputs);
-    let declared = &mut evaluate(&[path], op, inputs)[0];
+    let declared = &mut evaluate(path, None, op, inputs).0;
     assert_eq!((declared.rows, declared.cols), (found.rows(), found.cols()));
     refine(path, op, inputs, &found, declared);
     let (spreads, share) = worst(&found, declared);
@@ -205,7 +226,7 @@ fn the_spread_estimated_from_chunks_is_near_the_exact_one() {
         let x = random.tensor(1, cols);
         let paths: [&dyn Path; 3] = [&Standalone::new(), &FusedQ8k::new(), &FusedQ8x32::new()];
         for reading in paths.map(|path| path.reading(f.tensor_type())) {
-            let made = &linear::evaluate(weight, None, &x, &[reading])[0];
+            let (made, _) = linear::evaluate(weight, None, &x, reading, None);
             for row in 0..rows {
                 let (value, spread, bound) = linear::exact(weight, None, x.row(0), reading, row);
                 assert!((made.value[row] - value).abs() <= 0.1 * spread, "{} {reading:?} row {row}", f.name());

@@ -1,12 +1,12 @@
 //! Weights as whole numbers: `w = d · integer + minimum`, 256 columns at a time, where `integer` is scale times code.
 //!
 //! Read from the layouts of ggml's `ggml-common.h` in loops that LLVM vectorises, apart from the decoders of the paths and
-//! of `formats`; [`anatomy`](super::anatomy) reads the same bytes the plain way, and a test compares both.
+//! of `formats`; [`anatomy`] reads the same bytes the plain way, and a test compares both.
 
 use half::f16;
 use twinpath_formats::TensorType;
 
-use super::anatomy::IQ4;
+use super::anatomy::{self, IQ4};
 
 /// Columns that are read together: a K block, or eight blocks of 32.
 pub(super) const CHUNK: usize = 256;
@@ -45,6 +45,12 @@ pub(super) fn most(tensor_type: TensorType) -> Option<i32> {
 /// Columns that share one scale.
 pub(super) fn scale_width(tensor_type: TensorType) -> usize {
     tensor_type.format().block_len()
+}
+
+/// Columns that share one minimum, where the format has any.
+pub(super) fn minimum_width(tensor_type: TensorType) -> Option<usize> {
+    let width = if tensor_type == TensorType::Q2K { 16 } else { 32 };
+    anatomy::has_minimum(tensor_type).then_some(width)
 }
 
 /// Reads the blocks of at most 256 columns; what is beyond them stays as it was.
@@ -169,13 +175,9 @@ fn k_groups(b: &[u8], out: &mut Scales) -> [i16; 8] {
     let high = |word: u32| (word >> 6 & 0x0303_0303) << 4;
     let scales = [first & 0x3f3f_3f3f, low & 0x0f0f_0f0f | high(first)].map(u32::to_le_bytes);
     let steps = [second & 0x3f3f_3f3f, low >> 4 & 0x0f0f_0f0f | high(second)].map(u32::to_le_bytes);
-    let (scales, steps) = (scales.as_flattened(), steps.as_flattened());
-    let mut of_group = [0; 8];
-    for g in 0..8 {
-        of_group[g] = i16::from(scales[g]);
-        (out.steps[2 * g], out.steps[2 * g + 1]) = (i16::from(steps[g]), i16::from(steps[g]));
-    }
-    of_group
+    let (scales, steps): (&[u8; 8], &[u8; 8]) = (part(scales.as_flattened(), 0), part(steps.as_flattened(), 0));
+    out.steps = std::array::from_fn(|g| i16::from(steps[g / 2]));
+    scales.map(i16::from)
 }
 
 #[inline(always)]

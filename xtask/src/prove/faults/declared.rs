@@ -34,7 +34,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "replay forgets what the first digits of plain activations leave over",
-        edits: &[Replace("crates/paths/src/declared/digits.rs", "*v -= rounded * scale;", "*v = 0.0;")],
+        edits: &[Replace("crates/paths/src/declared/digits.rs", "*v -= (rounded - ROUND) * scale;", "*v = 0.0;")],
         catcher: Test {
             target: PATHS,
             name: "whole_numbers_give_the_sums_of_f64_for_every_format_and_set_of_readings",
