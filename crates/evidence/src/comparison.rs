@@ -7,7 +7,7 @@ use crate::drift::Drift;
 use crate::layers::LayerSplit;
 use crate::local::Local;
 use crate::logits::LogitDrift;
-use crate::massive::Peak;
+use crate::massive::{Peak, Peaks};
 use crate::null::NullTest;
 use crate::profile::Profile;
 use crate::provenance::Provenance;
@@ -175,15 +175,6 @@ pub struct Comparison {
     pub null: Option<NullTest>,
     /// What may be concluded.
     pub outcome: Outcome,
-}
-
-/// The largest value of each position at one site.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Peaks {
-    /// Text form of the site.
-    pub site: String,
-    /// One for each position.
-    pub peaks: Vec<Peak>,
 }
 
 impl Comparison {

@@ -34,7 +34,7 @@ pub mod verdict;
 pub use attribution::{Attribution, GroupShare, Interaction, Interval};
 pub use bench::Bench;
 pub use budget::{Budget, SideBudget};
-pub use comparison::{Comparison, Coverage, Judgement, Outcome, Peaks, SideInfo, SiteRecord, Warning};
+pub use comparison::{Comparison, Coverage, Judgement, Outcome, SideInfo, SiteRecord, Warning};
 pub use diagnosis::{Diagnosis, Named, SiteDiagnosis};
 pub use drift::{Drift, DriftSum, Peak};
 pub use fix::{Fix, FixVerdict, Gap, GapSum, Tried};

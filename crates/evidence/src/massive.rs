@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Warning;
+
 /// Values that share a scale in Q8_K.
 pub const BLOCK: usize = 256;
 /// One element sets a scale alone when its magnitude is this many times the next one's: all others then lose two bits.
@@ -25,6 +27,26 @@ pub struct Peak {
     pub sole_blocks: usize,
     /// Blocks of the row.
     pub blocks: usize,
+}
+
+/// The largest value of each position at one site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peaks {
+    /// Text form of the site.
+    pub site: String,
+    /// One for each position.
+    pub peaks: Vec<Peak>,
+}
+
+/// Blocks whose scale one element sets, with the element that is largest against the median of its row; `None` where there
+/// are none.
+pub fn sole_scales(found: &[Peaks]) -> Option<Warning> {
+    let all = || found.iter().flat_map(|p| p.peaks.iter().map(move |peak| (p, peak)));
+    let (sole, blocks) = all().fold((0, 0), |(s, b), (_, p)| (s + p.sole_blocks, b + p.blocks));
+    let size = |p: &Peak| p.times_median.unwrap_or(f64::INFINITY);
+    let crushing = all().filter(|(_, p)| p.sole_blocks > 0);
+    let (site, peak) = crushing.max_by(|a, b| size(a.1).total_cmp(&size(b.1)))?;
+    Some(Warning::SoleScales { site: site.site.clone(), peak: *peak, sole, blocks })
 }
 
 impl Peak {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 use twinpath_engine::{Config, Point, Site};
-use twinpath_evidence::massive::Peak;
+use twinpath_evidence::massive::{Peaks, sole_scales};
 use twinpath_evidence::{
-    Budget, Comparison, LocalSum, Outcome, Peaks, Positions, Profile, Scope, SiteRecord, Statistical,
-    Values as Covered, Verdict, Warning,
+    Budget, Comparison, LocalSum, Outcome, Positions, Profile, Scope, SiteRecord, Statistical, Values as Covered,
+    Verdict, Warning,
 };
 use twinpath_paths::simd::Isa;
 
@@ -203,16 +203,6 @@ const FEW_TOKENS: usize = 64;
 
 /// Points of the residual stream, whose norms are kept token by token for any prompt.
 const STREAM: [Point; 3] = [Point::Embed, Point::AttnResidual, Point::Output];
-
-/// Blocks whose scale one element sets, if there are any.
-fn sole_scales(found: &[Peaks]) -> Option<Warning> {
-    let all = || found.iter().flat_map(|p| p.peaks.iter().map(move |peak| (p, peak)));
-    let (sole, blocks) = all().fold((0, 0), |(s, b), (_, p)| (s + p.sole_blocks, b + p.blocks));
-    let size = |p: &Peak| p.times_median.unwrap_or(f64::INFINITY);
-    let crushing = all().filter(|(_, p)| p.sole_blocks > 0);
-    let (site, peak) = crushing.max_by(|a, b| size(a.1).total_cmp(&size(b.1)))?;
-    Some(Warning::SoleScales { site: site.site.clone(), peak: *peak, sole, blocks })
-}
 
 /// Joins what was judged of other positions.
 fn join(sum: &mut Option<LocalSum>, more: Option<&LocalSum>) {

@@ -11,6 +11,7 @@ use twinpath_formats::{TensorType, Verify};
 use twinpath_lab::fix::{FixOptions, Inputs, Try, fix};
 use twinpath_lab::party::Source;
 use twinpath_lab::policies::POLICIES;
+use twinpath_lab::trace::{Selection, record as trace};
 use twinpath_lab::{Arithmetic, CompareOptions, OracleChoice, Party, PathName, compare};
 use twinpath_paths::simd::Isa;
 use twinpath_paths::{FusedQ8k, FusedQ8x32, Path as ArithmeticPath, Standalone};
@@ -193,6 +194,13 @@ fn massive_activations_are_named_by_site_position_and_channel() {
     // Per position: a block of each norm and context, three of ffn_swiglu; twice, and the last norm.
     assert_eq!((channel, blocks), (100, 24 * (2 * 6 + 1)));
     assert!(sole > blocks / 4, "{sole} of {blocks}");
+    // A recording names the same.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.safetensors");
+    let traced = trace(&party(), &model, &tokens(24, 3, 512), Selection::All, &file, &mut |_, _| {}).unwrap();
+    assert_eq!(traced.peaks, record.peaks);
+    let same: Vec<_> = record.warnings.iter().filter(|w| matches!(w, Warning::SoleScales { .. })).collect();
+    assert_eq!(traced.warnings.iter().collect::<Vec<_>>(), same);
 }
 
 #[test]

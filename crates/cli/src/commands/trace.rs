@@ -51,7 +51,11 @@ pub(super) fn run(args: &Trace, global: &Global) -> Result<u8> {
         writeln!(out, "{}  [{}]", trace.header.side.label, trace.header.side.kernels)?;
         writeln!(out, "scope   positions {}..{} of {} tokens\n", p.first, p.first + p.count, tokens.len())?;
         twinpath_report::trace(&rows, out)?;
-        writeln!(out, "\n{}: {} sites", args.output.display(), rows.len())
+        writeln!(out)?;
+        for warning in &trace.warnings {
+            writeln!(out, "warning: {warning}")?;
+        }
+        writeln!(out, "{}: {} sites", args.output.display(), rows.len())
     })
 }
 

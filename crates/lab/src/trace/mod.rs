@@ -16,7 +16,8 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 use twinpath_engine::Config;
-use twinpath_evidence::{Positions, Provenance, SideInfo, Stats};
+use twinpath_evidence::massive::{Peaks, sole_scales};
+use twinpath_evidence::{Positions, Provenance, SideInfo, Stats, Warning};
 
 pub use read::{Trace, TraceSide};
 pub use statistics::statistics;
@@ -63,4 +64,15 @@ pub struct TraceRecord {
     pub header: Header,
     /// In execution order.
     pub sites: Vec<TracedSite>,
+    /// The largest values of what matrices read, token by token; empty where they were not looked for.
+    pub peaks: Vec<Peaks>,
+    /// What its reader should know.
+    pub warnings: Vec<Warning>,
+}
+
+impl TraceRecord {
+    fn new(header: Header, sites: Vec<TracedSite>, peaks: Vec<Peaks>) -> TraceRecord {
+        let warnings = sole_scales(&peaks).into_iter().collect();
+        TraceRecord { header, sites, peaks, warnings }
+    }
 }

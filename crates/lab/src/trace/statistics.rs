@@ -53,7 +53,7 @@ pub fn statistics(
         TracedSite { site: site.to_string(), weights: sum.weights.map(str::to_owned), stats: sum.stats.finish(scope) }
     };
     let sites = sums.iter().map(site).collect();
-    Ok(TraceRecord { header, sites })
+    Ok(TraceRecord::new(header, sites, Vec::new()))
 }
 
 /// `sum` with all rows of `recorded`.

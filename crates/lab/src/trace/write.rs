@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use twinpath_engine::{Model, Site};
+use twinpath_evidence::massive::{Peak, Peaks};
 use twinpath_evidence::{Positions, Scope, StatsSum, Values as Covered};
 use twinpath_formats::atomic::{write_atomically, write_error};
 
@@ -16,6 +17,7 @@ use crate::Progress;
 use crate::compare::{Party, provenance};
 use crate::error::LabError;
 use crate::side::{Cells, Recorded, Values, stages};
+use crate::sums::READ;
 
 /// Which positions to record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +73,7 @@ pub fn record(
     body.finish(out, &header)?;
     progress(stages.len() as u64, stages.len() as u64);
     let positions = header.positions;
-    Ok(TraceRecord { header, sites: body.table(positions) })
+    Ok(TraceRecord::new(header, body.table(positions), body.peaks()))
 }
 
 /// What a recording of these rows says of itself; without `hash`, the files of the model are not read for it.
@@ -100,6 +102,8 @@ struct Region {
     weights: Option<&'static str>,
     masked: bool,
     stats: StatsSum,
+    /// Of what matrices read.
+    peaks: Vec<Peak>,
 }
 
 /// The values, in an unnamed temporary file until their sizes are all known.
@@ -128,8 +132,8 @@ impl<'o> Body<'o> {
         let region = self.regions.entry(recorded.site).or_insert_with(|| {
             let offset = self.end;
             self.end += row_bytes * self.rows.len() as u64;
-            let masked = recorded.mask.is_some();
-            Region { dtype, cols, offset, weights: recorded.weights, masked, stats: StatsSum::default() }
+            let (masked, stats) = (recorded.mask.is_some(), StatsSum::default());
+            Region { dtype, cols, offset, weights: recorded.weights, masked, stats, peaks: Vec::new() }
         });
         let mut row = Vec::new();
         for t in 0..held {
@@ -146,6 +150,9 @@ impl<'o> Body<'o> {
             written.map_err(|source| LabError::Io { file: self.out.to_owned(), source })?;
             Cells::of(recorded, heads, position).read(recorded, t, &mut row);
             region.stats.add(&row);
+            if READ.contains(&recorded.site.point) {
+                region.peaks.extend(Peak::of(position, &row));
+            }
         }
         Ok(())
     }
@@ -182,6 +189,11 @@ impl<'o> Body<'o> {
             }
         })?;
         Ok(())
+    }
+
+    fn peaks(&self) -> Vec<Peaks> {
+        let found = self.regions.iter().filter(|(_, region)| !region.peaks.is_empty());
+        found.map(|(site, region)| Peaks { site: site.to_string(), peaks: region.peaks.clone() }).collect()
     }
 
     fn table(&self, positions: Positions) -> Vec<TracedSite> {
