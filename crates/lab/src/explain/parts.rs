@@ -99,20 +99,20 @@ impl Watch<'_> {
         value: &Tensor<f32>,
     ) -> Option<Vec<f64>> {
         let own = self.paths[side]?;
-        let mut replay = Replay {
+        let replay = Replay {
             own,
-            other: None,
+            // Asks for what is declared.
+            other: Some(own),
             alpha: self.alpha,
             sites: self.sites,
             positions: value.rows(),
             statistical: false,
         };
-        let verdict = replay.judge_at(site, op, inputs, value, 0).local.finish("", None).verdict;
-        if !matches!(verdict, Verdict::Unexplained { .. }) {
+        let judged = replay.judge_at(site, op, inputs, value, 0);
+        if !matches!(judged.local.finish("", None).verdict, Verdict::Unexplained { .. }) {
             return None;
         }
-        replay.other = Some(own);
-        let declared = replay.judge_at(site, op, inputs, value, 0).replayed?.own;
+        let declared = judged.replayed?.own;
         Some(value.data().iter().zip(declared).map(|(y, d)| f64::from(*y) - d).collect())
     }
 }
