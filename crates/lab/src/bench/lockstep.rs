@@ -12,31 +12,49 @@ use crate::side::Arithmetic;
 
 pub(super) const MEASURE: Measure = Measure {
     name: "lockstep",
-    about: "comparing two paths in lockstep, without oracle and replay, against a pass of each",
+    about: "comparing two paths in lockstep, without the oracle, with and without replay, against a pass of each",
     run,
 };
 
-/// Positions and the share of both passes' time that a comparison may take: a decoding step reads each weight once for
-/// both paths, a prompt may pay for its statistics.
-const CASES: [(usize, f64); 2] = [(1, 0.75), (64, 1.0)];
+/// What to compare.
+struct Case {
+    positions: usize,
+    /// Whether every op of both sides is judged on its own inputs.
+    replay: bool,
+    /// The share of both passes' time that it may take.
+    target: f64,
+    /// Whether a quick run has it.
+    quick: bool,
+}
+
+/// A decoding step reads each weight once for both paths, a prompt may pay for its statistics; replay has three declared
+/// evaluations to make.
+const CASES: [Case; 3] = [
+    Case { positions: 1, replay: false, target: 0.75, quick: true },
+    Case { positions: 64, replay: false, target: 1.0, quick: false },
+    Case { positions: 16, replay: true, target: 3.0, quick: true },
+];
+
+/// Chance of a false alarm in a run with replay; as fast with any other.
+const ALPHA: f64 = 1e-3;
 
 fn run(subject: &Subject<'_>, log: &mut Log<'_>) -> Result<(), LabError> {
     let [a, b, ..] = subject.paths else {
         log.left_out("lockstep", "it needs two paths: name the model without @PATH");
         return Ok(());
     };
-    let cases = if subject.pace.quick { &CASES[..1] } else { &CASES };
-    for (positions, target) in cases {
-        let tokens = kit::tokens(subject.model, *positions);
-        log.race(race(subject, [a, b], &tokens, *target))?;
+    for case in CASES.iter().filter(|case| case.quick || !subject.pace.quick) {
+        let tokens = kit::tokens(subject.model, case.positions);
+        log.race(race(subject, [a, b], &tokens, case))?;
     }
     Ok(())
 }
 
-fn race<'r>(subject: &'r Subject<'_>, paths: [&'r Arithmetic; 2], tokens: &'r [u32], target: f64) -> Race<'r> {
+fn race<'r>(subject: &'r Subject<'_>, paths: [&'r Arithmetic; 2], tokens: &'r [u32], case: &Case) -> Race<'r> {
     let (model, pool) = (subject.model, subject.threads.all());
     let [a, b] = paths.map(Arithmetic::name);
-    let name = format!("{a} and {b}, positions {}, {}", tokens.len(), kit::on(pool));
+    let (judged, replay) = if case.replay { (", with replay", Some(ALPHA)) } else { ("", None) };
+    let name = format!("{a} and {b}{judged}, positions {}, {}", tokens.len(), kit::on(pool));
     let mut race = Race::new("lockstep", name, "1/s");
     race.racer(SEPARATE, pool, move || {
         for path in paths {
@@ -48,11 +66,11 @@ fn race<'r>(subject: &'r Subject<'_>, paths: [&'r Arithmetic; 2], tokens: &'r [u
     race.racer(LOCKSTEP, pool, move || {
         let party = |path| Party { label: String::new(), source: Source::Model(model, path) };
         let off = OracleChoice::Off;
-        let options = CompareOptions { oracle: off, layers: off, hash: false, replay: None, statistical: false };
+        let options = CompareOptions { oracle: off, layers: off, hash: false, replay, statistical: false };
         compare(&party(paths[0]), &party(paths[1]), tokens, options, &mut |_, _| {})?;
         Ok(1.0)
     });
-    race.time(LOCKSTEP, SEPARATE, kit::is_large(model).then_some(target));
+    race.time(LOCKSTEP, SEPARATE, kit::is_large(model).then_some(case.target));
     race
 }
 
