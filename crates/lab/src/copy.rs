@@ -20,6 +20,8 @@ pub enum Load {
     Map,
     /// In copies made for the kernels.
     Copy,
+    /// In copies, where there is room.
+    Room,
     /// In copies, where they are large and there is room.
     Auto,
 }
@@ -43,7 +45,13 @@ pub fn tiles(
     let weights: Vec<Matrix<'_>> =
         read_by_a_pass(model).into_iter().filter(|m| files.iter().any(|file| file.holds(m.bytes()))).collect();
     let size = Tiles::size(isa, &weights);
-    if size == 0 || load == Load::Map || load == Load::Auto && !pays(size) {
+    let wanted = match load {
+        Load::Map => false,
+        Load::Copy => true,
+        Load::Room => has_room(size),
+        Load::Auto => size >= LARGE && has_room(size),
+    };
+    if size == 0 || !wanted {
         return Ok(None);
     }
     let held = files.clone();
@@ -53,14 +61,14 @@ pub fn tiles(
     });
     match copied {
         Ok(tiles) => Ok(tiles.map(Arc::new)),
-        Err(_) if load == Load::Auto => Ok(None),
+        Err(_) if load != Load::Copy => Ok(None),
         Err(source) => Err(LabError::NoRoomForCopy { bytes: size, source }),
     }
 }
 
-/// Whether so much is worth a copy, and there is room: half as much again must be free, for what else is needed.
-fn pays(size: u64) -> bool {
-    size >= LARGE && available().is_some_and(|free| free >= size + size / 2)
+/// Whether so much can be copied: half as much again must be free, for what else is needed.
+fn has_room(size: u64) -> bool {
+    available().is_some_and(|free| free >= size + size / 2)
 }
 
 /// The matrices that a pass over one position reads whole.

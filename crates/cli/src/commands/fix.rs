@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use twinpath_engine::Model;
+use twinpath_lab::copy::Load;
 use twinpath_lab::fix::{FixOptions, Inputs, Try, fix};
 use twinpath_lab::party::Source;
 use twinpath_lab::{Arithmetic, Party};
@@ -66,8 +67,13 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
     }
     let mut policies =
         names.iter().map(|name| input::policy(name, global)).collect::<Result<Vec<(String, Arithmetic)>>>()?;
+    // Speeds are compared as `run` has them with a large model: from a copy of the weights, if there is room.
+    let copied = match tiles_b {
+        Some(_) => None,
+        None => input::tiles(model_b, global, Load::Room)?,
+    };
     for (_, arithmetic) in &mut policies {
-        tiles.iter().chain(tiles_b).for_each(|tiles| arithmetic.adopt(tiles));
+        tiles.iter().chain(tiles_b).chain(&copied).for_each(|tiles| arithmetic.adopt(tiles));
     }
     let tries: Vec<Try<'_>> = policies
         .iter()
