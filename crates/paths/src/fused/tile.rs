@@ -89,9 +89,9 @@ impl<F: Lanes> Fill<Tile> for Side<'_, F> {
 
 /// The f32 sums of one position, a lane per row.
 #[derive(Clone, Copy)]
-struct Sums {
-    acc: __m512,
-    accm: __m512,
+pub(super) struct Sums {
+    pub(super) acc: __m512,
+    pub(super) accm: __m512,
 }
 
 /// Evaluates `job` into `[positions, rows]`; with `SPLIT`, its activations have a scale per 32 values of a 256-wide block.
@@ -322,7 +322,7 @@ unsafe fn dpwssd(mut acc: __m512i, w: __m512i, sums: *const i16) -> __m512i {
 
 /// Writes the values of one position.
 #[inline(always)]
-fn finish<F: Packed>(sums: &Sums, bias: Option<&[f32]>, out: &mut [f32]) {
+pub(super) fn finish<F: Packed>(sums: &Sums, bias: Option<&[f32]>, out: &mut [f32]) {
     let (mut acc, mut accm) = ([0.0f32; ROWS], [0.0f32; ROWS]);
     // SAFETY: 64 writable bytes each; a `Sums` is made only under AVX-512.
     unsafe {

@@ -11,7 +11,8 @@ use std::arch::x86_64::*;
 
 use super::Vnni;
 use super::lanes::{Fill, Lanes, Side, Stored};
-use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS, join};
+use crate::fused::tile::{Sums as Totals, finish};
+use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS};
 use crate::simd::{Isa, Level};
 
 /// AMX beside VNNI.
@@ -51,13 +52,6 @@ pub(in crate::fused) struct Strip {
 /// `Σ low q` and `Σ high q` of 16 positions, then of 16 more, `[position][row]`.
 #[repr(C, align(64))]
 struct Sums([[[[i32; ROWS]; 16]; 2]; 2]);
-
-/// The f32 sums of one position, a lane per row.
-#[derive(Clone, Copy)]
-struct Totals {
-    acc: __m512,
-    accm: __m512,
-}
 
 /// Evaluates `job`, whose activations have a scale per block of 256, into `[positions, rows]`. Rows are read by `fill`.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -341,21 +335,5 @@ fn add<F: Packed>(strip: &Strip, sums: &Sums, group_sums: &[i16], d: &[f32], tot
         if F::FORM != Form::Offset {
             totals.accm = _mm512_fmadd_ps(_mm512_mul_ps(weight_dm, a), _mm512_cvtepi32_ps(m), totals.accm);
         }
-    }
-}
-
-/// Writes the values of one position.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn finish<F: Packed>(totals: &Totals, bias: Option<&[f32]>, out: &mut [f32]) {
-    let (mut acc, mut accm) = ([0.0f32; ROWS], [0.0f32; ROWS]);
-    // SAFETY: 64 writable bytes each.
-    unsafe {
-        _mm512_storeu_ps(acc.as_mut_ptr(), totals.acc);
-        _mm512_storeu_ps(accm.as_mut_ptr(), totals.accm);
-    }
-    for (i, out) in out.iter_mut().enumerate() {
-        let y = join(F::FORM, acc[i], accm[i]);
-        *out = bias.map_or(y, |b| y + b[i]);
     }
 }

@@ -19,8 +19,9 @@ use twinpath_formats::Matrix;
 use self::pack::{Repeated, Strided};
 use super::Vnni;
 use super::amx::{self, Amx};
+use crate::fused::tile::{self, Sums, finish};
 use crate::fused::tiles::{Interleaved, Layout, Line};
-use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS, join, tile};
+use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS};
 use crate::q8::Scales;
 use crate::simd::Isa;
 
@@ -178,13 +179,6 @@ fn fetch(from: *const u8, lines: usize) {
     for i in 0..lines {
         _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(64 * i).cast());
     }
-}
-
-/// The f32 sums of one position.
-#[derive(Clone, Copy)]
-struct Sums {
-    acc: __m512,
-    accm: __m512,
 }
 
 /// One block's codes, their sums and their scales, of one position.
@@ -363,20 +357,4 @@ fn join_block<F: Lanes>([d, dm]: [__m512; 2], a: __m512, p: __m512i, m: __m512i,
         _ => _mm512_fmadd_ps(_mm512_mul_ps(dm, a), _mm512_cvtepi32_ps(m), sums.accm),
     };
     Sums { acc, accm }
-}
-
-/// Writes the values of one position.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn finish<F: Packed>(sums: &Sums, bias: Option<&[f32]>, out: &mut [f32]) {
-    let (mut acc, mut accm) = ([0.0f32; ROWS], [0.0f32; ROWS]);
-    // SAFETY: 64 writable bytes each.
-    unsafe {
-        _mm512_storeu_ps(acc.as_mut_ptr(), sums.acc);
-        _mm512_storeu_ps(accm.as_mut_ptr(), sums.accm);
-    }
-    for (i, out) in out.iter_mut().enumerate() {
-        let y = join(F::FORM, acc[i], accm[i]);
-        *out = bias.map_or(y, |b| y + b[i]);
-    }
 }
