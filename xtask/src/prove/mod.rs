@@ -95,7 +95,7 @@ impl Place {
             }
             Catcher::Test { target, name } => {
                 let mut cargo = cargo(&self.root, Some(&self.target));
-                let cargo = cargo.args(["test", "--release"]).args(WITH).args(target).arg(name);
+                let cargo = cargo.args(["test", "--profile", "prove"]).args(WITH).args(target).arg(name);
                 let ended = command::run(cargo, LIMIT)?;
                 Ok(match ended.success {
                     true if verdicts(&ended.output, name).any(|verdict| verdict == "ok") => Outcome::Passed,

@@ -115,11 +115,11 @@ pub(super) const FAULTS: &[Fault] = &[
         sign: "avx512vnni",
     },
     Fault {
-        name: "the AMX kernel takes the upper part of a scaled code as unsigned",
+        name: "the AMX kernel counts the upper part of a scaled code for half",
         edits: &[Replace(
             "crates/paths/src/fused/x86/amx.rs",
-            "_mm512_srai_epi16::<7>(even)",
-            "_mm512_srli_epi16::<7>(even)",
+            "_mm512_slli_epi32::<7>(load(&high",
+            "_mm512_slli_epi32::<6>(load(&high",
         )],
         catcher: Test { target: PATHS, name: "all_instruction_sets_give_the_same_bits" },
         sign: "amx",
