@@ -150,12 +150,13 @@ mod tests {
             (rows[0][i], rows[1][i], rows[2][i], rows[3][i]) = (x, x + (i % 3) as f64 * 1e-7, 1e-7, 1e-5);
         }
         (rows[0][11], rows[1][11], rows[2][11]) = (value, declared, spread);
+        let what = format!("{value} {declared}");
         let [value, declared, spread, bound] = &rows;
         let row = Residuals { position: 4, value, declared, spread, bound };
         let (mut whole, mut single) = (LocalSum::default(), LocalSum::default());
         let convicted = whole.add_row(&row, 6.0);
         let mine: Vec<usize> = (0..21).filter(|i| single.add(&row.element(*i), 6.0)).collect();
-        assert_eq!(convicted.map(|r| r.row), mine.first().copied());
+        assert_eq!(convicted.map(|r| r.row), mine.first().copied(), "{what}");
         [whole, single]
     }
 
