@@ -3,10 +3,11 @@
 
 mod planted;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use twinpath_engine::Model;
-use twinpath_evidence::Attribution;
+use twinpath_evidence::{Attribution, GroupShare};
 use twinpath_formats::Verify;
 use twinpath_lab::explain::{Detail, Ends, ExplainOptions, estimate, explain};
 use twinpath_lab::{Arithmetic, LabError, PathName};
@@ -203,6 +204,17 @@ fn the_layers_that_matter_are_opened_and_the_others_not_taken_again() {
     let largest =
         closed.groups.iter().filter(|g| g.group.starts_with("blk.")).max_by(|a, b| a.energy.total_cmp(&b.energy));
     assert_eq!(largest.unwrap().group, format!("blk.{layer}"));
+}
+
+/// A step after known ones starts from where those have led, not from the last that was computed.
+#[test]
+fn steps_telescope_across_layers_that_are_not_opened() {
+    let lazy = run("zoo/teacher-q4_k_m.gguf", "standalone", "fused-q8k", &prompts(4096, 1), Detail::Top(3));
+    let layer = |g: &GroupShare| g.group.strip_prefix("blk.")?.split_once('.')?.0.parse::<usize>().ok();
+    let opened: BTreeSet<usize> = lazy.groups.iter().filter_map(layer).collect();
+    let (first, last) = (opened.first().unwrap(), opened.last().unwrap());
+    assert!(opened.len() == 3 && last - first > 2, "no closed layer between {opened:?}: take another prompt");
+    assert!((lazy.sum - 1.0).abs() <= SUM_BOUND, "sums to {}", lazy.sum);
 }
 
 #[test]

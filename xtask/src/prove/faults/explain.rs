@@ -38,8 +38,8 @@ pub(super) const FAULTS: &[Fault] = &[
             "                last = None;\n                continue;\n",
             "                continue;\n",
         )],
-        catcher: Test { target: EXPLAIN, name: "the_layers_that_matter_are_opened_and_the_others_not_taken_again" },
-        sign: "",
+        catcher: Test { target: EXPLAIN, name: "steps_telescope_across_layers_that_are_not_opened" },
+        sign: "sums to",
     },
     Fault {
         name: "other weights are judged as if they were A's",

@@ -50,14 +50,14 @@ pub(super) const FAULTS: &[Fault] = &[
         sign: "",
     },
     Fault {
-        name: "what a missing value is uncertain by is forgotten",
+        name: "of what a missing value is uncertain by, RoPE passes on half",
         edits: &[Replace(
             "crates/paths/src/declared/foreign/propagate.rs",
-            "let mean: f64 = admitted().map(|i| e(i) / z * tol(i)).sum();",
-            "let mean = 0.0 * z;",
+            "(out[a], out[b]) = (c * of_input[a] + s * of_input[b], s * of_input[a] + c * of_input[b]);",
+            "(out[a], out[b]) = (c * of_input[a] + 0.0 * s, c * of_input[b]);",
         )],
         catcher: Test { target: PATHS, name: "what_an_input_is_uncertain_by_reaches_no_further_than_propagated" },
-        sign: "",
+        sign: "Rope",
     },
     Fault {
         name: "a recording of one position is compared with another",
@@ -79,7 +79,8 @@ pub(super) const FAULTS: &[Fault] = &[
             target: INTERCHANGE,
             name: "a_recording_of_one_position_is_compared_there_and_judged_where_its_inputs_are",
         },
-        sign: "attn_scores",
+        // Without the keys before it, the rows of attention have another length.
+        sign: "rows of one site have one length",
     },
     Fault {
         name: "recordings of unequal positions are compared",
