@@ -1,7 +1,7 @@
 //! Weights copied into the order of the kernels, or read where the file is mapped.
 //!
 //! A copy costs its memory and the time of one pass or two, and gives the faster kernels of
-//! [`Tiles`](twinpath_paths::Tiles); what the file had of it in memory is let go. No value changes by it.
+//! [`Tiles`]; what the file had of it in memory is let go. No value changes by it.
 
 use std::sync::Arc;
 
