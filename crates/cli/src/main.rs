@@ -16,6 +16,7 @@ const USAGE_ERROR: u8 = 2;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
+    twinpath_paths::memory::keep_freed();
     match commands::dispatch(&args) {
         Ok(code) => ExitCode::from(code),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

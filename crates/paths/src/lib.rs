@@ -13,6 +13,7 @@ pub mod fused_q8k;
 pub mod fused_q8x32;
 pub mod limits;
 pub mod math;
+pub mod memory;
 pub mod pieces;
 mod q8;
 pub mod simd;

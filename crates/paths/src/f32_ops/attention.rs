@@ -8,11 +8,14 @@ use twinpath_engine::{Mask, Tensor};
 
 use super::for_each_chunk;
 use crate::math::exp;
-use crate::simd::dot::{Lanes, Panel, accumulate, reduce};
+use crate::simd::combine::combine;
+use crate::simd::dot::{Lanes, Panel, accumulate, reduce, reduce_each};
 use crate::simd::{Isa, Kernel};
 
 /// Keys whose partial sums are kept at a time.
 const KEYS: usize = 64;
+/// Queries that meet them together.
+const QUERIES: usize = 6;
 
 /// `q.k`, a 16-lane dot over the head, then times `scale` as f32. Shapes as [`Op::Scores`](twinpath_engine::Op::Scores).
 ///
@@ -22,16 +25,33 @@ pub fn scores(isa: Isa, q: &Tensor<f32>, k: &Tensor<f32>, heads: usize, kv_heads
     let (dim, group) = shape(q.cols(), k.cols(), heads, kv_heads);
     let (keys, scale) = (k.rows(), scale as f32);
     let mut out = Tensor::zeros(q.rows(), heads * keys);
-    for_each_chunk(out.data_mut(), keys, keys * dim, |i, out| {
-        let (t, head) = (i / heads, i % heads);
-        let query = Panel { data: &q.row(t)[head * dim..], stride: dim, rows: 1, len: dim };
-        for (first, out) in (0..keys).step_by(KEYS).zip(out.chunks_mut(KEYS)) {
-            let data = &k.data()[first * k.cols() + head / group * dim..];
-            let panel = Panel { data, stride: k.cols(), rows: out.len(), len: dim };
-            let mut sums: [Lanes; KEYS] = [[0.0; 16]; KEYS];
-            accumulate(isa, panel, query, &mut sums[..out.len()]);
-            for (out, sums) in out.iter_mut().zip(&sums) {
-                *out = reduce(sums) * scale;
+    // Queries that read the same keys are a task: of one token those of a group of heads, of several those of one head.
+    let (task, together, distance) = if q.rows() == 1 { (group, 1, dim) } else { (QUERIES * heads, heads, q.cols()) };
+    for_each_chunk(out.data_mut(), task * keys, task * keys * dim, |i, out| {
+        let (rows, first) = (out.len() / keys, i * task);
+        let block = |queries: Panel<'_>, head: usize, from: usize, out: &mut [f32]| {
+            let data = &k.data()[from * k.cols() + head / group * dim..];
+            let panel = Panel { data, stride: k.cols(), rows: KEYS.min(keys - from), len: dim };
+            let mut sums: [Lanes; KEYS * QUERIES] = [[0.0; 16]; KEYS * QUERIES];
+            accumulate(isa, panel, queries, &mut sums[..panel.rows * queries.rows]);
+            for j in 0..queries.rows {
+                let out = &mut out[j * together * keys + from..][..panel.rows];
+                reduce_each(isa, &sums[j..], queries.rows, out);
+                out.iter_mut().for_each(|out| *out *= scale);
+            }
+        };
+        for from in (0..keys).step_by(KEYS) {
+            for row in 0..together {
+                for j in (0..rows / together).step_by(QUERIES) {
+                    let at = first + row + j * together;
+                    let queries = Panel {
+                        data: &q.data()[at * dim..],
+                        stride: distance,
+                        rows: QUERIES.min(rows / together - j),
+                        len: dim,
+                    };
+                    block(queries, at % heads, from, &mut out[(row + j * together) * keys..]);
+                }
             }
         }
     });
@@ -123,33 +143,16 @@ fn maximum(row: &[f32]) -> f32 {
 pub fn mix(isa: Isa, p: &Tensor<f32>, v: &Tensor<f32>, heads: usize, kv_heads: usize, mask: Mask) -> Tensor<f32> {
     assert!(heads.is_multiple_of(kv_heads) && v.cols().is_multiple_of(kv_heads), "{} values", v.cols());
     assert_eq!(p.cols(), heads * v.rows(), "probabilities need {heads} heads of {} keys", v.rows());
-    let (dim, group) = (v.cols() / kv_heads, heads / kv_heads);
+    let (dim, group, keys) = (v.cols() / kv_heads, heads / kv_heads, v.rows());
     let mut out = Tensor::zeros(p.rows(), heads * dim);
-    for_each_chunk(out.data_mut(), dim, dim * v.rows(), |i, out| {
-        let (t, head) = (i / heads, i % heads);
-        let p = &p.row(t)[head * v.rows()..][..v.rows()];
-        isa.run(Mix { p, v, channel: head / group * dim, keys: mask.keys(t), out });
+    // A group of heads reads the same values.
+    for_each_chunk(out.data_mut(), group * dim, group * dim * keys, |i, out| {
+        let (t, kv_head) = (i / kv_heads, i % kv_heads);
+        let seen = mask.keys(t);
+        let weights = &p.row(t)[kv_head * group * keys + seen.start..];
+        let weights = Panel { data: weights, stride: keys, rows: group, len: seen.len() };
+        let values = &v.data()[seen.start * v.cols() + kv_head * dim..];
+        combine(isa, weights, Panel { data: values, stride: v.cols(), rows: seen.len(), len: dim }, out);
     });
     out
-}
-
-struct Mix<'a> {
-    p: &'a [f32],
-    v: &'a Tensor<f32>,
-    channel: usize,
-    keys: Range<usize>,
-    out: &'a mut [f32],
-}
-
-impl Kernel for Mix<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        for key in self.keys {
-            let (p, v) = (self.p[key], &self.v.row(key)[self.channel..][..self.out.len()]);
-            for (out, v) in self.out.iter_mut().zip(v) {
-                *out = p.mul_add(*v, *out);
-            }
-        }
-    }
 }

@@ -7,7 +7,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::x86::lanes::{Fill, Lanes, Side, Stored};
-use super::{Block, Form, Job, Packed, TILE_ROWS as ROWS, join};
+use super::{Block, Form, Job, Packed, TILE_ROWS as ROWS};
 
 /// From this many positions on, interleaving pays.
 pub(super) const MIN_POSITIONS: usize = 8;
@@ -320,17 +320,22 @@ unsafe fn dpwssd(mut acc: __m512i, w: __m512i, sums: *const i16) -> __m512i {
     acc
 }
 
-/// Writes the values of one position.
-#[inline(always)]
+/// Writes the values of one position, of at most sixteen rows.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn finish<F: Packed>(sums: &Sums, bias: Option<&[f32]>, out: &mut [f32]) {
-    let (mut acc, mut accm) = ([0.0f32; ROWS], [0.0f32; ROWS]);
-    // SAFETY: 64 writable bytes each; a `Sums` is made only under AVX-512.
+    let mut y = match F::FORM {
+        Form::Offset => sums.acc,
+        Form::MinusMin => _mm512_sub_ps(sums.acc, sums.accm),
+        Form::PlusMin => _mm512_add_ps(sums.acc, sums.accm),
+    };
+    assert!(out.len() <= ROWS && bias.is_none_or(|b| b.len() == out.len()), "the rows of a tile");
+    let rows = ((1u32 << out.len()) - 1) as u16;
+    // SAFETY: the mask has a bit for each float of `out`, and of `bias`, which is as long.
     unsafe {
-        _mm512_storeu_ps(acc.as_mut_ptr(), sums.acc);
-        _mm512_storeu_ps(accm.as_mut_ptr(), sums.accm);
-    }
-    for (i, out) in out.iter_mut().enumerate() {
-        let y = join(F::FORM, acc[i], accm[i]);
-        *out = bias.map_or(y, |b| y + b[i]);
+        if let Some(bias) = bias {
+            y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(rows, bias.as_ptr()));
+        }
+        _mm512_mask_storeu_ps(out.as_mut_ptr(), rows, y);
     }
 }

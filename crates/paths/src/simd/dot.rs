@@ -24,9 +24,20 @@ pub(crate) struct Panel<'a> {
 }
 
 impl<'a> Panel<'a> {
-    #[inline(always)]
+    #[cfg(test)]
     fn row(&self, i: usize) -> &'a [f32] {
         &self.data[i * self.stride..][..self.len]
+    }
+
+    /// Where row `i` begins.
+    ///
+    /// # Panics
+    /// When the panel does not hold all its rows.
+    pub(super) fn start(&self) -> *const f32 {
+        let last = self.rows.checked_sub(1).map(|last| last.checked_mul(self.stride));
+        let end = last.map(|last| last.and_then(|last| last.checked_add(self.len)));
+        assert!(end.is_none_or(|end| end.is_some_and(|end| end <= self.data.len())), "a panel holds its rows");
+        self.data.as_ptr()
     }
 }
 
@@ -58,6 +69,58 @@ pub(crate) fn reduce(sums: &Lanes) -> f32 {
     s[0]
 }
 
+/// `out[i]` is `sums[i * step]` [reduced](reduce).
+pub(crate) fn reduce_each(isa: Isa, sums: &[Lanes], step: usize, out: &mut [f32]) {
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if isa.level() >= Level::Avx512 {
+        for (i, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            // SAFETY: an `Isa` of this level exists only where AVX-512 F was detected.
+            unsafe { x86::reduce_16(&sums[16 * i * step..], step, out) };
+            done += 16;
+        }
+    }
+    let _ = isa;
+    for (i, out) in out.iter_mut().enumerate().skip(done) {
+        *out = reduce(&sums[i * step]);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Lanes;
+
+    /// The tree of sixteen sums at once: each step adds halves of two vectors and keeps both results in one.
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn reduce_16(sums: &[Lanes], step: usize, out: &mut [f32; 16]) {
+        let mut v = [_mm512_setzero_ps(); 16];
+        for (s, v) in v.iter_mut().enumerate() {
+            // The last step leaves sum `s` at place `4 (s mod 4) + s / 4`.
+            let from: &Lanes = &sums[(s % 4 * 4 + s / 4) * step];
+            // SAFETY: sixteen readable floats.
+            *v = unsafe { _mm512_loadu_ps(from.as_ptr()) };
+        }
+        for i in 0..8 {
+            let (a, b) = (v[2 * i], v[2 * i + 1]);
+            v[i] = _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xee>(a, b));
+        }
+        for i in 0..4 {
+            let (a, b) = (v[2 * i], v[2 * i + 1]);
+            v[i] = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+        }
+        for i in 0..2 {
+            let (a, b) = (v[2 * i], v[2 * i + 1]);
+            v[i] = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(a, b), _mm512_shuffle_ps::<0xee>(a, b));
+        }
+        let (a, b) = (v[0], v[1]);
+        let all = _mm512_add_ps(_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xdd>(a, b));
+        // SAFETY: sixteen writable floats.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), all) };
+    }
+}
+
 /// One instruction set's tiles. `width` is the lanes of its vector; `rows` x `columns` is the largest tile whose sums,
 /// with one vector of each side, fit its registers.
 macro_rules! tiles {
@@ -81,44 +144,52 @@ macro_rules! tiles {
 
             $(#[$target])?
             fn columns<const R: usize>(a: Panel<'_>, i: usize, b: Panel<'_>, sums: &mut [Lanes]) {
+                assert!(i + R <= a.rows && sums.len() == a.rows * b.rows && a.len == b.len);
+                let (x, y) = (a.start().wrapping_add(i * a.stride), b.start());
+                let sums = sums[i * b.rows..].as_mut_ptr();
                 let mut j = 0;
                 while j + $columns <= b.rows {
-                    tile::<R, $columns>(a, i, b, j, sums);
+                    // SAFETY: rows `i .. i + R` of `a` and `j .. j + columns` of `b` are in their panels, and there is a sum
+                    // for each pair.
+                    unsafe { tile::<R, $columns>((x, a.stride), (y.add(j * b.stride), b.stride), a.len, sums.add(j), b.rows) };
                     j += $columns;
                 }
                 while j < b.rows {
-                    tile::<R, 1>(a, i, b, j, sums);
+                    // SAFETY: as above.
+                    unsafe { tile::<R, 1>((x, a.stride), (y.add(j * b.stride), b.stride), a.len, sums.add(j), b.rows) };
                     j += 1;
                 }
             }
 
+            /// # Safety
+            /// `x` and `y` begin `R` and `C` rows of `len` floats at their distances; `sums` begins `R` rows of `C` sums,
+            /// `row` apart, that nobody else has.
             $(#[$target])?
-            fn tile<const R: usize, const C: usize>(a: Panel<'_>, i: usize, b: Panel<'_>, j: usize, sums: &mut [Lanes]) {
-                let whole = a.len / 16;
-                let (mut x, mut y) = ([const { &[] as &[Lanes] }; R], [const { &[] as &[Lanes] }; C]);
-                for r in 0..R {
-                    x[r] = &a.row(i + r).as_chunks::<16>().0[..whole];
-                }
-                for c in 0..C {
-                    y[c] = &b.row(j + c).as_chunks::<16>().0[..whole];
-                }
+            unsafe fn tile<const R: usize, const C: usize>(
+                (x, x_stride): (*const f32, usize),
+                (y, y_stride): (*const f32, usize),
+                len: usize,
+                sums: *mut Lanes,
+                row: usize,
+            ) {
+                let whole = len / 16;
                 for part in (0..16).step_by($width) {
                     let mut acc: [[$vector; C]; R] = [[$zero(); C]; R];
                     for r in 0..R {
                         for c in 0..C {
-                            // SAFETY: `part + width <= 16`, the floats of a `Lanes`.
-                            acc[r][c] = unsafe { $load(sums[(i + r) * b.rows + j + c].as_ptr().add(part)) };
+                            // SAFETY: a sum; `part + width <= 16`, its floats.
+                            acc[r][c] = unsafe { $load(sums.add(r * row + c).cast::<f32>().add(part)) };
                         }
                     }
                     for k in 0..whole {
                         let mut v: [$vector; C] = [$zero(); C];
                         for c in 0..C {
-                            // SAFETY: as above.
-                            v[c] = unsafe { $load(y[c][k].as_ptr().add(part)) };
+                            // SAFETY: sixteen floats of a row, of which `width` from `part` on are read.
+                            v[c] = unsafe { $load(y.add(c * y_stride + 16 * k + part)) };
                         }
                         for r in 0..R {
                             // SAFETY: as above.
-                            let u = unsafe { $load(x[r][k].as_ptr().add(part)) };
+                            let u = unsafe { $load(x.add(r * x_stride + 16 * k + part)) };
                             for c in 0..C {
                                 acc[r][c] = $fma(u, v[c], acc[r][c]);
                             }
@@ -126,17 +197,19 @@ macro_rules! tiles {
                     }
                     for r in 0..R {
                         for c in 0..C {
-                            // SAFETY: as above, and the reference is exclusive.
-                            unsafe { $store(sums[(i + r) * b.rows + j + c].as_mut_ptr().add(part), acc[r][c]) };
+                            // SAFETY: as where they were loaded.
+                            unsafe { $store(sums.add(r * row + c).cast::<f32>().add(part), acc[r][c]) };
                         }
                     }
                 }
-                if a.len % 16 != 0 {
+                for i in 16 * whole..len {
                     for r in 0..R {
                         for c in 0..C {
-                            let tail = a.row(i + r)[16 * whole..].iter().zip(&b.row(j + c)[16 * whole..]);
-                            for (sum, (u, v)) in sums[(i + r) * b.rows + j + c].iter_mut().zip(tail) {
-                                *sum = u.mul_add(*v, *sum);
+                            // SAFETY: a float of each row, and one of a sum.
+                            unsafe {
+                                let (u, v) = (*x.add(r * x_stride + i), *y.add(c * y_stride + i));
+                                let sum = sums.add(r * row + c).cast::<f32>().add(i % 16);
+                                *sum = u.mul_add(v, *sum);
                             }
                         }
                     }
@@ -163,14 +236,19 @@ tiles!(
 );
 
 #[inline(always)]
-fn zero() -> Lanes {
+pub(super) fn zero() -> Lanes {
     [0.0; 16]
+}
+
+#[inline(always)]
+pub(super) fn splat(x: f32) -> Lanes {
+    [x; 16]
 }
 
 /// # Safety
 /// `from` points to 16 floats.
 #[inline(always)]
-unsafe fn load(from: *const f32) -> Lanes {
+pub(super) unsafe fn load(from: *const f32) -> Lanes {
     // SAFETY: the caller's promise; an array has the alignment of its elements.
     unsafe { *from.cast::<Lanes>() }
 }
@@ -178,13 +256,13 @@ unsafe fn load(from: *const f32) -> Lanes {
 /// # Safety
 /// `to` points to 16 floats that may be written.
 #[inline(always)]
-unsafe fn store(to: *mut f32, x: Lanes) {
+pub(super) unsafe fn store(to: *mut f32, x: Lanes) {
     // SAFETY: the caller's promise; an array has the alignment of its elements.
     unsafe { *to.cast::<Lanes>() = x }
 }
 
 #[inline(always)]
-fn fma(a: Lanes, b: Lanes, mut c: Lanes) -> Lanes {
+pub(super) fn fma(a: Lanes, b: Lanes, mut c: Lanes) -> Lanes {
     for l in 0..16 {
         c[l] = a[l].mul_add(b[l], c[l]);
     }
@@ -213,6 +291,21 @@ mod tests {
                         let name = (isa.name(), len, rows, columns, place);
                         assert_eq!(reduce(sums).to_bits(), expected.to_bits(), "{name:?}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_reduced_together_have_the_bits_of_each_by_itself() {
+        let mut random = Random::new(4);
+        let sums: Vec<Lanes> = (0..200).map(|_| std::array::from_fn(|_| random.signed())).collect();
+        for isa in Isa::all_available() {
+            for (count, step) in [(0, 1), (1, 3), (15, 2), (16, 1), (17, 5), (40, 5), (66, 3)] {
+                let mut out = vec![0.0; count];
+                reduce_each(isa, &sums, step, &mut out);
+                for (i, found) in out.iter().enumerate() {
+                    assert_eq!(found.to_bits(), reduce(&sums[i * step]).to_bits(), "{} {i} of {count}", isa.name());
                 }
             }
         }

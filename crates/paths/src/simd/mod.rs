@@ -5,6 +5,7 @@
 //! once per instruction set by [`Isa::run`]. The others match on [`Isa::level`] and call a `#[target_feature]` function of
 //! their own. Either way the instruction set changes the speed and never a bit of the result.
 
+pub(crate) mod combine;
 pub mod dot;
 
 /// An instruction set that this processor has.

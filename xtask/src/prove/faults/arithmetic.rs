@@ -25,15 +25,44 @@ pub(super) const FAULTS: &[Fault] = &[
             Replace("crates/paths/src/simd/dot.rs", "    std::arch::x86_64::_mm256_fmadd_ps\n", "    super::planted\n"),
             Replace(
                 "crates/paths/src/simd/dot.rs",
-                "#[inline(always)]\nfn zero() -> Lanes {",
+                "#[inline(always)]\npub(super) fn zero() -> Lanes {",
                 "#[target_feature(enable = \"avx2\")]\nfn planted(\n    a: std::arch::x86_64::__m256,\n    b: \
                        std::arch::x86_64::__m256,\n    c: std::arch::x86_64::__m256,\n) -> std::arch::x86_64::__m256 \
                        {\n    std::arch::x86_64::_mm256_add_ps(std::arch::x86_64::_mm256_mul_ps(a, b), \
-                       c)\n}\n\n#[inline(always)]\nfn zero() -> Lanes {",
+                       c)\n}\n\n#[inline(always)]\npub(super) fn zero() -> Lanes {",
             ),
         ],
         catcher: Test { target: PATHS, name: "every_tile_of_every_instruction_set_has_the_bits_of_the_plain_order" },
         sign: "avx2",
+    },
+    Fault {
+        name: "sixteen sums that AVX-512 reduces together change places",
+        edits: &[Replace("crates/paths/src/simd/dot.rs", "&sums[(s % 4 * 4 + s / 4) * step]", "&sums[s * step]")],
+        catcher: Test { target: PATHS, name: "sums_reduced_together_have_the_bits_of_each_by_itself" },
+        sign: "avx512",
+    },
+    Fault {
+        name: "a weighted sum of rows on AVX-512 leaves the first row out",
+        edits: &[Replace(
+            "crates/paths/src/simd/combine.rs",
+            "                for k in 0..count {\n",
+            "                for k in usize::from($width == 16 && C == 8)..count {\n",
+        )],
+        catcher: Test {
+            target: PATHS,
+            name: "weighted_sums_have_the_bits_of_the_plain_order_on_every_instruction_set",
+        },
+        sign: "avx512",
+    },
+    Fault {
+        name: "the AMX kernel scales the sums of a block by the next block's scales",
+        edits: &[Replace(
+            "crates/paths/src/fused/x86/amx.rs",
+            "&strips[b % 2], &sums[(step + 1) % 2], &mut totals);\n                }",
+            "&strips[(b + 1) % 2], &sums[(step + 1) % 2], &mut totals);\n                }",
+        )],
+        catcher: Test { target: PATHS, name: "all_instruction_sets_give_the_same_bits" },
+        sign: "amx",
     },
     Fault {
         name: "a sum depends on the number of threads",

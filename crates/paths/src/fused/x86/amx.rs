@@ -49,36 +49,49 @@ pub(in crate::fused) struct Strip {
     dm: [f32; ROWS],
 }
 
+impl Strip {
+    const ZERO: Strip =
+        Strip { low: [[0; ROWS]; 64], high: [[0; ROWS]; 64], mins: [[0; ROWS]; 8], d: [0.0; ROWS], dm: [0.0; ROWS] };
+}
+
 /// `Σ low q` and `Σ high q` of 16 positions, then of 16 more, `[position][row]`.
 #[repr(C, align(64))]
 struct Sums([[[[i32; ROWS]; 16]; 2]; 2]);
 
+impl Sums {
+    const ZERO: Sums = Sums([[[[0; ROWS]; 16]; 2]; 2]);
+}
+
 /// Evaluates `job`, whose activations have a scale per block of 256, into `[positions, rows]`. Rows are read by `fill`.
+///
+/// Each product of tiles is started before the sums of the one before are added up: tiles and vectors then work side by side.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, mut fill: impl Fill<Strip>, out: &mut [f32]) {
     let (rows, positions) = (job.weight.rows(), job.codes.positions);
     let whole = positions / POSITIONS * POSITIONS;
     let tail = tail(job, whole);
-    let mut strip =
-        Strip { low: [[0; ROWS]; 64], high: [[0; ROWS]; 64], mins: [[0; ROWS]; 8], d: [0.0; ROWS], dm: [0.0; ROWS] };
-    let mut sums = Sums([[[[0; ROWS]; 16]; 2]; 2]);
+    let (mut strips, mut sums) = ([Strip::ZERO; 2], [Sums::ZERO; 2]);
     let zero = Totals { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
     let mut totals = vec![zero; positions];
     let configured = Configured::new(s);
     for first in (0..rows).step_by(ROWS) {
         totals.fill(zero);
+        let (mut step, mut before) = (0, None);
         for b in 0..job.weight.cols() / 256 {
             // SAFETY: this function's features.
-            unsafe { fill.fill(&mut strip, first, b) };
+            unsafe { fill.fill(&mut strips[b % 2], first, b) };
             let q = &job.codes.q[b * positions * 256..(b + 1) * positions * 256];
-            for (start, totals) in (0..positions).step_by(POSITIONS).zip(totals.chunks_mut(POSITIONS)) {
+            for start in (0..positions).step_by(POSITIONS) {
                 let q = if start < whole { &q[start * 256..] } else { &tail[b * POSITIONS * 256..] };
-                configured.multiply(&q[..POSITIONS * 256], &strip, &mut sums);
-                let at = b * positions + start;
-                let n = F::SHAPE.sums();
-                let group_sums = &job.codes.sums[at * n..(at + totals.len()) * n];
-                add::<F>(&strip, &sums, group_sums, &job.codes.d[at..at + totals.len()], totals);
+                configured.multiply(&q[..POSITIONS * 256], &strips[b % 2], &mut sums[step % 2]);
+                if let Some((b, start)) = before.replace((b, start)) {
+                    add::<F>(job, (b, start), &strips[b % 2], &sums[(step + 1) % 2], &mut totals);
+                }
+                step += 1;
             }
+        }
+        if let Some((b, start)) = before {
+            add::<F>(job, (b, start), &strips[b % 2], &sums[(step + 1) % 2], &mut totals);
         }
         let n = ROWS.min(rows - first);
         let bias = job.bias.map(|b| &b[first..first + n]);
@@ -304,10 +317,14 @@ impl Drop for Configured {
     }
 }
 
-/// Adds one block to the totals of at most 32 positions.
+/// Adds block `b` to the totals of at most 32 positions from `start` on.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn add<F: Packed>(strip: &Strip, sums: &Sums, group_sums: &[i16], d: &[f32], totals: &mut [Totals]) {
+fn add<F: Packed>(job: &Job<'_>, (b, start): (usize, usize), strip: &Strip, sums: &Sums, totals: &mut [Totals]) {
+    let (positions, n) = (job.codes.positions, F::SHAPE.sums());
+    let end = positions.min(start + POSITIONS);
+    let (from, to) = (b * positions + start, b * positions + end);
+    let (group_sums, d, totals) = (&job.codes.sums[from * n..to * n], &job.codes.d[from..to], &mut totals[start..end]);
     let load = |v: &[i32; ROWS]| {
         // SAFETY: 64 readable bytes.
         unsafe { _mm512_loadu_si512(v.as_ptr().cast()) }
