@@ -124,6 +124,8 @@ pub struct Coverage {
     pub recorded: usize,
     /// Sites of the forward pass.
     pub expected: usize,
+    /// Sites whose ops were judged: by their own recorded value, or with the next recorded one.
+    pub judged: usize,
     /// Sites that it lacks, each with the recorded one that its op was judged with.
     pub judged_with: Vec<(String, String)>,
     /// Sites that it lacks and whose ops nothing was said of.

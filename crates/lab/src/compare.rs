@@ -7,7 +7,9 @@ use rayon::prelude::*;
 use twinpath_engine::site::POINTS;
 use twinpath_engine::{Model, Oracle};
 use twinpath_evidence::comparison::SCHEMA;
-use twinpath_evidence::{Comparison, Coverage, FileId, Judgement, Outcome, Positions, Provenance, SiteRecord, Warning};
+use twinpath_evidence::{
+    Comparison, Coverage, FileId, Judgement, Outcome, Positions, Provenance, SiteRecord, Verdict, Warning,
+};
 
 use crate::Progress;
 use crate::error::LabError;
@@ -164,9 +166,14 @@ fn coverage(trace: &Trace, sites: &[SiteRecord]) -> Coverage {
     let held: Vec<String> = trace.sites().map(|site| site.to_string()).collect();
     let lacks = |s: &&SiteRecord| !held.contains(&s.site);
     let unjudged: Vec<String> = sites.iter().filter(lacks).map(|s| s.site.clone()).collect();
+    let says = |s: &&SiteRecord| {
+        let silent = matches!(s.verdict, None | Some(Verdict::Inconclusive { .. } | Verdict::Incomparable { .. }));
+        !silent && held.contains(&s.site)
+    };
     Coverage {
         recorded: sites.len() - unjudged.len(),
         expected: sites.len() + judged_with.len(),
+        judged: sites.iter().filter(says).map(|s| 1 + s.covers.len()).sum(),
         judged_with,
         unjudged,
         notes: trace.notes().to_vec(),

@@ -136,8 +136,9 @@ fn archives_of_numpy_are_read_stored_deflated_and_columns_first() {
     let gate = record.sites.iter().find(|s| s.site == "blk.0.ffn_gate").unwrap();
     assert!(matches!(gate.verdict, Some(Verdict::Explained { .. })), "{:?}", gate.verdict);
     assert_eq!(record.exit_code(), 3, "the second layer is missing");
-    let unjudged = record.coverage.unwrap().unjudged;
-    assert!(unjudged.contains(&"blk.1.q".to_owned()), "{unjudged:?}");
+    let coverage = record.coverage.unwrap();
+    assert!(coverage.unjudged.contains(&"blk.1.q".to_owned()), "{:?}", coverage.unjudged);
+    assert!(coverage.judged > 0 && coverage.judged + coverage.unjudged.len() <= coverage.expected, "{coverage:?}");
 }
 
 #[test]

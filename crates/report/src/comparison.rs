@@ -267,9 +267,14 @@ fn conclusion(record: &Comparison, out: &mut dyn Write) -> io::Result<()> {
 
 /// What a recording of another engine holds, and its worst site.
 fn recording(record: &Comparison, coverage: &Coverage, out: &mut dyn Write) -> io::Result<()> {
-    let (held, all) = (coverage.recorded, coverage.expected);
-    let share = 100.0 * held as f64 / all.max(1) as f64;
-    writeln!(out, "recording                     {held} of {all} sites ({share:.1} %)")?;
+    let (judged, held, all) = (coverage.judged, coverage.recorded, coverage.expected);
+    let share = |sites: usize| 100.0 * sites as f64 / all.max(1) as f64;
+    writeln!(
+        out,
+        "recording                     {judged} of {all} sites judged ({:.1} %), {held} of them by their own value ({:.1} %)",
+        share(judged),
+        share(held)
+    )?;
     let gap = " ".repeat(30);
     for (sites, with) in grouped(&coverage.judged_with) {
         writeln!(out, "{gap}{sites}: not recorded, judged with {with}")?;
