@@ -149,7 +149,9 @@ impl Opened {
 
     /// The same, for a run that may be long: unless told otherwise, large weights are copied.
     pub(crate) fn copied(mut self, global: &Global) -> Result<Opened> {
-        if let Opened::Model { model, arithmetic, tiles: held @ None, .. } = &mut self {
+        if let Opened::Model { model, arithmetic, tiles: held @ None, .. } = &mut self
+            && arithmetic.reads_copies()
+        {
             *held = tiles(model, global, Load::Auto)?;
             held.iter().for_each(|tiles| arithmetic.adopt(tiles));
         }

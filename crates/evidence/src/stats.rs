@@ -36,22 +36,28 @@ pub struct StatsSum {
 }
 
 impl StatsSum {
-    /// Adds a row: two passes over it, then Chan's merge with what came before.
+    /// Adds a row.
     #[inline(always)]
     pub fn add(&mut self, row: &[f64]) {
+        self.merge(&StatsSum::of(row));
+    }
+
+    /// Of one row, in two passes over it.
+    #[inline(always)]
+    pub fn of(row: &[f64]) -> StatsSum {
         let mut sums = Sums::ZERO;
         lanes::chunks([row], &mut sums);
         let n = lanes::count(&sums.n);
-        self.non_finite += row.len() as u64 - n;
+        let non_finite = row.len() as u64 - n;
         if n == 0 {
-            return;
+            return StatsSum { non_finite, ..StatsSum::default() };
         }
         let mut deviations = Deviations { mean: lanes::total(&sums.sum) / n as f64, squares: [0.0; LANES] };
         lanes::chunks([row], &mut deviations);
         let least = sums.least.iter().copied().fold(f64::INFINITY, f64::min);
         let most = sums.most.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let (mean, m2) = (deviations.mean, lanes::total(&deviations.squares));
-        self.merge(&StatsSum { finite: n, non_finite: 0, mean, m2, range: Some((least, most)) });
+        StatsSum { finite: n, non_finite, mean, m2, range: Some((least, most)) }
     }
 
     /// Joins what was added to another: Chan's merge.

@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use twinpath_engine::{Elem, Mask, Model, Numerics, Op, Oracle, Point, Probe, Session, Site, Tensor};
+use twinpath_formats::TensorType;
 use twinpath_paths::simd::Isa;
-use twinpath_paths::{PATHS, Path, Tiles};
+use twinpath_paths::{PATHS, Path, Reading, Tiles};
 
 use crate::error::LabError;
 use crate::judge::{Judged, Replay};
@@ -21,6 +22,13 @@ pub enum Stage {
     Block(usize),
     /// Final norm and head on some rows. Cut into pieces, because a row of logits is as long as the vocabulary.
     Head(Range<usize>),
+}
+
+impl Stage {
+    /// The position of its first row.
+    pub(crate) fn first_row(&self) -> usize {
+        if let Stage::Head(rows) = self { rows.start } else { 0 }
+    }
 }
 
 /// Rows of the head that are alive at once.
@@ -106,6 +114,24 @@ impl<'m, N: Numerics + ?Sized> ModelSide<'m, N> {
         ModelSide { session: Session::new(model, numerics), tokens, x: None, replay: None }
     }
 
+    /// Runs one stage before `probe`; stages come in execution order.
+    ///
+    /// # Errors
+    /// When the tokens do not fit the model.
+    pub(crate) fn run(&mut self, stage: &Stage, probe: &mut dyn Probe<N::Elem>) -> Result<(), LabError> {
+        let x = match (stage, self.x.take()) {
+            (Stage::Embed, _) => self.session.embed(self.tokens, probe)?,
+            (Stage::Block(layer), Some(x)) => self.session.block(*layer, x, probe),
+            (Stage::Head(rows), Some(x)) => {
+                self.session.head(x.rows_of(rows.clone()), probe);
+                x
+            }
+            (Stage::Block(_) | Stage::Head(_), None) => unreachable!("stages come in execution order"),
+        };
+        self.x = Some(x);
+        Ok(())
+    }
+
     /// Replays every op as it is made.
     pub fn replayed(self, replay: Option<Replay<'m>>) -> Self {
         ModelSide { replay, ..self }
@@ -118,18 +144,8 @@ where
     N::Elem: Activation,
 {
     fn stage(&mut self, stage: &Stage) -> Result<Vec<Recorded>, LabError> {
-        let mut recorder = Recorder { replay: self.replay, ..Recorder::default() };
-        let x = match (stage, self.x.take()) {
-            (Stage::Embed, _) => self.session.embed(self.tokens, &mut recorder)?,
-            (Stage::Block(layer), Some(x)) => self.session.block(*layer, x, &mut recorder),
-            (Stage::Head(rows), Some(x)) => {
-                recorder.first_row = rows.start;
-                self.session.head(x.rows_of(rows.clone()), &mut recorder);
-                x
-            }
-            (Stage::Block(_) | Stage::Head(_), None) => unreachable!("stages come in execution order"),
-        };
-        self.x = Some(x);
+        let mut recorder = Recorder { replay: self.replay, first_row: stage.first_row(), ..Recorder::default() };
+        self.run(stage, &mut recorder)?;
         Ok(recorder.recorded)
     }
 }
@@ -297,6 +313,11 @@ impl Arithmetic {
         if let Arithmetic::Path(path) = self {
             path.adopt(tiles);
         }
+    }
+
+    /// Whether copies of weights are of use: to a path that codes activations. One that decodes weights reads them as stored.
+    pub fn reads_copies(&self) -> bool {
+        self.path().is_some_and(|path| path.reading(TensorType::Q4K) != Reading::Plain)
     }
 
     /// The path, if it is one.

@@ -22,9 +22,9 @@ fn statistics_are_those_of_a_recording_of_all_positions() {
         let party = Party { label: "m".into(), source: Source::Model(&model, &arithmetic) };
         let file = folder.path().join(format!("{name}.safetensors"));
         let recorded = record(&party, &model, &tokens, Selection::All, &file, &mut |_, _| {}).unwrap();
-        let summed = statistics(&party, &model, &tokens, true, &mut |_, _| {}).unwrap();
+        let summed = statistics(&party, &tokens, true, &mut |_, _| {}).unwrap();
         assert_eq!((&summed.header, &summed.sites), (&recorded.header, &recorded.sites));
-        let unhashed = statistics(&party, &model, &tokens, false, &mut |_, _| {}).unwrap();
+        let unhashed = statistics(&party, &tokens, false, &mut |_, _| {}).unwrap();
         assert!(unhashed.header.provenance.files.iter().all(|f| f.blake3.is_none()));
         assert_eq!(unhashed.sites, recorded.sites);
     }

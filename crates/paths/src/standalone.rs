@@ -4,7 +4,7 @@ use twinpath_engine::{Numerics, Op, Site, Tensor};
 use twinpath_formats::{Matrix, TensorType};
 
 use crate::simd::Isa;
-use crate::simd::dot::{Lanes, Panel, accumulate, reduce};
+use crate::simd::dot::{Lanes, Panel, accumulate, reduce_each};
 use crate::{Path, Reading, decode, f32_ops};
 
 /// Each weight is the format's real number rounded once to f32. A linear op is the [16-lane dot](crate::simd::dot) of
@@ -106,12 +106,12 @@ pub fn linear(isa: Isa, weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32
         dots(isa, weight.rows_of(rows), x, y);
     });
     let mut out = Tensor::zeros(positions, outputs);
-    for t in 0..positions {
-        for (i, out) in out.row_mut(t).iter_mut().enumerate() {
+    f32_ops::for_each_chunk(out.data_mut(), outputs, outputs, |t, out| {
+        for (i, out) in out.iter_mut().enumerate() {
             let dot = y[i * positions + t];
             *out = bias.map_or(dot, |b| dot + b[i]);
         }
-    }
+    });
     out
 }
 
@@ -135,8 +135,8 @@ fn dots(isa: Isa, weight: Matrix<'_>, x: &Tensor<f32>, y: &mut [f32]) {
             let x = Panel { data: &x.data()[first * cols + column..], stride: cols, rows: group, len };
             accumulate(isa, weights, x, &mut sums);
         }
-        for (place, sums) in sums.iter().enumerate() {
-            y[place / group * positions + first + place % group] = reduce(sums);
+        for (sums, y) in sums.chunks_exact(group).zip(y.chunks_exact_mut(positions)) {
+            reduce_each(isa, sums, 1, &mut y[first..first + group]);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{PATHS, Path, PathEntry, path};
 
 /// Files of `src` that are no path.
 const SUPPORT: &[&str] =
-    &["lib", "tests", "controls", "test_values", "f32_ops", "limits", "math", "pieces", "q8", "team"];
+    &["lib", "tests", "controls", "test_values", "f32_ops", "limits", "math", "memory", "pieces", "q8", "team"];
 
 #[test]
 fn every_file_of_the_folder_is_in_paths() {

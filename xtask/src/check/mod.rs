@@ -55,7 +55,7 @@ pub(crate) const GATES: &[Gate] = &[
     Gate {
         name: "tests",
         checks: "every test of the workspace passes",
-        how: How::Cargo { args: &["test", "--release", "--workspace", "--no-fail-fast"], env: &[] },
+        how: How::Cargo { args: &["test", "--profile", "quick", "--workspace", "--no-fail-fast"], env: &[] },
     },
 ];
 

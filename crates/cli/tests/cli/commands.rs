@@ -255,11 +255,11 @@ fn progress_stays_off_what_is_not_a_terminal() {
 fn the_command_of_continuous_integration_is_the_readmes_second_one() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let fences: Vec<&str> = readme.split("```sh\n").skip(1).map(|f| f.split("```").next().unwrap().trim()).collect();
-    assert_eq!(fences[..2], ["cargo run --release -- compare", "cargo test --release --workspace"]);
+    assert_eq!(fences[..2], ["cargo run --release -- compare", "cargo test --profile quick --workspace"]);
     let script = std::fs::read_to_string(root().join(".ci/run")).unwrap();
     let dry = script.replace("exec bash -c \"$command\"", "").replace("cd \"$(dirname \"$0\")/..\"", "");
     let output = Command::new("bash").arg("-c").arg(dry).current_dir(root()).output().unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "+ cargo test --release --workspace\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "+ cargo test --profile quick --workspace\n");
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn race<'r>(subject: &'r Subject<'_>, path: &'r Arithmetic, tokens: &'r [u32], t
     });
     race.racer(WATCHED, pool, move || {
         let party = Party { label: String::new(), source: Source::Model(model, path) };
-        std::hint::black_box(statistics(&party, model, tokens, false, &mut |_, _| {})?);
+        std::hint::black_box(statistics(&party, tokens, false, &mut |_, _| {})?);
         Ok(1.0)
     });
     race.time(WATCHED, PLAIN, kit::is_large(model).then_some(target));

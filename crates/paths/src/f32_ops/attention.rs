@@ -25,37 +25,36 @@ pub fn scores(isa: Isa, q: &Tensor<f32>, k: &Tensor<f32>, heads: usize, kv_heads
     let (dim, group) = shape(q.cols(), k.cols(), heads, kv_heads);
     let (keys, scale) = (k.rows(), scale as f32);
     let mut out = Tensor::zeros(q.rows(), heads * keys);
-    // Queries that read the same keys are a task: of one token those of a group of heads, of several those of one head.
-    let (task, together, distance) = if q.rows() == 1 { (group, 1, dim) } else { (QUERIES * heads, heads, q.cols()) };
+    // Rows of `out` that belong to one task, and how far apart those are that read the same keys: of one token those of a
+    // group of heads, of several those of each head.
+    let (task, step) = if q.rows() == 1 { (group, 1) } else { (QUERIES * heads, heads) };
     for_each_chunk(out.data_mut(), task * keys, task * keys * dim, |i, out| {
-        let (rows, first) = (out.len() / keys, i * task);
-        let block = |queries: Panel<'_>, head: usize, from: usize, out: &mut [f32]| {
-            let data = &k.data()[from * k.cols() + head / group * dim..];
-            let panel = Panel { data, stride: k.cols(), rows: KEYS.min(keys - from), len: dim };
-            let mut sums: [Lanes; KEYS * QUERIES] = [[0.0; 16]; KEYS * QUERIES];
-            accumulate(isa, panel, queries, &mut sums[..panel.rows * queries.rows]);
-            for j in 0..queries.rows {
-                let out = &mut out[j * together * keys + from..][..panel.rows];
-                reduce_each(isa, &sums[j..], queries.rows, out);
-                out.iter_mut().for_each(|out| *out *= scale);
-            }
-        };
+        let rows = out.len() / keys;
         for from in (0..keys).step_by(KEYS) {
-            for row in 0..together {
-                for j in (0..rows / together).step_by(QUERIES) {
-                    let at = first + row + j * together;
-                    let queries = Panel {
-                        data: &q.data()[at * dim..],
-                        stride: distance,
-                        rows: QUERIES.min(rows / together - j),
-                        len: dim,
-                    };
-                    block(queries, at % heads, from, &mut out[(row + j * together) * keys..]);
+            for row in 0..step {
+                for first in (row..rows).step_by(step * QUERIES) {
+                    let at = i * task + first;
+                    let data = &k.data()[from * k.cols() + at % heads / group * dim..];
+                    let keys_here = Panel { data, stride: k.cols(), rows: KEYS.min(keys - from), len: dim };
+                    let together = QUERIES.min((rows - first).div_ceil(step));
+                    let queries = Panel { data: &q.data()[at * dim..], stride: step * dim, rows: together, len: dim };
+                    meet(isa, keys_here, queries, scale, (&mut out[first * keys + from..], step * keys));
                 }
             }
         }
     });
     out
+}
+
+/// The scores of some queries with some keys, where each query's begin `distance` after those of the one before.
+fn meet(isa: Isa, keys: Panel<'_>, queries: Panel<'_>, scale: f32, (out, distance): (&mut [f32], usize)) {
+    let mut sums: [Lanes; KEYS * QUERIES] = [[0.0; 16]; KEYS * QUERIES];
+    accumulate(isa, keys, queries, &mut sums[..keys.rows * queries.rows]);
+    for (j, out) in out.chunks_mut(distance).take(queries.rows).enumerate() {
+        let out = &mut out[..keys.rows];
+        reduce_each(isa, &sums[j..], queries.rows, out);
+        out.iter_mut().for_each(|out| *out *= scale);
+    }
 }
 
 /// The values of a head, and how many query heads share a key head.

@@ -85,19 +85,23 @@ macro_rules! tiles {
                 len: usize,
             ) {
                 let mut acc: [[$vector; C]; R] = [[$zero(); C]; R];
+                // Checked arithmetic has no place in the innermost loop: rows by their pointers.
+                let (mut weights, mut row) = ([w; R], v);
+                (0..R).for_each(|r| weights[r] = w.wrapping_add(r * w_stride));
                 for k in 0..count {
                     let mut weight: [$vector; R] = [$zero(); R];
                     for r in 0..R {
                         // SAFETY: a weight of row `r`.
-                        weight[r] = $splat(unsafe { *w.add(r * w_stride + k) });
+                        weight[r] = $splat(unsafe { *weights[r].add(k) });
                     }
                     for c in 0..C {
                         // SAFETY: a vector of row `k`.
-                        let x = unsafe { $load(v.add(k * v_stride + c * $width)) };
+                        let x = unsafe { $load(row.add(c * $width)) };
                         for r in 0..R {
                             acc[r][c] = $fma(weight[r], x, acc[r][c]);
                         }
                     }
+                    row = row.wrapping_add(v_stride);
                 }
                 for r in 0..R {
                     for c in 0..C {

@@ -173,6 +173,10 @@ macro_rules! tiles {
                 row: usize,
             ) {
                 let whole = len / 16;
+                // Checked arithmetic has no place in the innermost loop: rows by their pointers.
+                let (mut x_rows, mut y_rows) = ([x; R], [y; C]);
+                (0..R).for_each(|r| x_rows[r] = x.wrapping_add(r * x_stride));
+                (0..C).for_each(|c| y_rows[c] = y.wrapping_add(c * y_stride));
                 for part in (0..16).step_by($width) {
                     let mut acc: [[$vector; C]; R] = [[$zero(); C]; R];
                     for r in 0..R {
@@ -181,15 +185,15 @@ macro_rules! tiles {
                             acc[r][c] = unsafe { $load(sums.add(r * row + c).cast::<f32>().add(part)) };
                         }
                     }
-                    for k in 0..whole {
+                    for at in (0..16 * whole).step_by(16) {
                         let mut v: [$vector; C] = [$zero(); C];
                         for c in 0..C {
                             // SAFETY: sixteen floats of a row, of which `width` from `part` on are read.
-                            v[c] = unsafe { $load(y.add(c * y_stride + 16 * k + part)) };
+                            v[c] = unsafe { $load(y_rows[c].add(at).add(part)) };
                         }
                         for r in 0..R {
                             // SAFETY: as above.
-                            let u = unsafe { $load(x.add(r * x_stride + 16 * k + part)) };
+                            let u = unsafe { $load(x_rows[r].add(at).add(part)) };
                             for c in 0..C {
                                 acc[r][c] = $fma(u, v[c], acc[r][c]);
                             }
@@ -207,7 +211,7 @@ macro_rules! tiles {
                         for c in 0..C {
                             // SAFETY: a float of each row, and one of a sum.
                             unsafe {
-                                let (u, v) = (*x.add(r * x_stride + i), *y.add(c * y_stride + i));
+                                let (u, v) = (*x_rows[r].add(i), *y_rows[c].add(i));
                                 let sum = sums.add(r * row + c).cast::<f32>().add(i % 16);
                                 *sum = u.mul_add(v, *sum);
                             }

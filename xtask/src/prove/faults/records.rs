@@ -63,8 +63,8 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "the layer table without a file leaves a position out",
         edits: &[Replace(
             "crates/lab/src/trace/statistics.rs",
-            "for t in 0..recorded.values.shape().0 {",
-            "for t in 1..recorded.values.shape().0 {",
+            "rows => (0..rows).into_par_iter()",
+            "rows => (1..rows).into_par_iter()",
         )],
         catcher: Test {
             target: &["-p", "twinpath-lab", "--test", "statistics"],
