@@ -1,6 +1,7 @@
 //! Two paths in lockstep: both sides run the same stage, their values are compared site by site, and only the drift is
 //! kept. Memory is that of one layer's activations.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -170,10 +171,13 @@ fn coverage(trace: &Trace, sites: &[SiteRecord]) -> Coverage {
         let silent = matches!(s.verdict, None | Some(Verdict::Inconclusive { .. } | Verdict::Incomparable { .. }));
         !silent && held.contains(&s.site)
     };
+    // What two ops read may be judged with both.
+    let missing: BTreeSet<&String> = sites.iter().flat_map(|s| &s.covers).collect();
+    let judged: BTreeSet<&String> = sites.iter().filter(says).flat_map(|s| s.covers.iter().chain([&s.site])).collect();
     Coverage {
         recorded: sites.len() - unjudged.len(),
-        expected: sites.len() + judged_with.len(),
-        judged: sites.iter().filter(says).map(|s| 1 + s.covers.len()).sum(),
+        expected: sites.len() + missing.len(),
+        judged: judged.len(),
         judged_with,
         unjudged,
         notes: trace.notes().to_vec(),

@@ -89,6 +89,24 @@ fn a_hugging_face_recording_with_scores_and_activations_is_whole() {
     assert_eq!((coverage.recorded, coverage.expected), (111, 111));
 }
 
+#[test]
+fn a_missing_value_that_two_ops_read_is_counted_once() {
+    let whole = repo("testdata/tiny/qwen3/recording.safetensors");
+    let bytes = std::fs::read(&whole).unwrap();
+    let arrays = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let others = arrays.tensors().into_iter().filter(|(name, _)| name != "model.layers.0.resid_mid");
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.safetensors");
+    std::fs::write(&cut, safetensors::serialize(others, None).unwrap()).unwrap();
+    let [whole, cut] =
+        [whole, cut].map(|file| judge("testdata/tiny/qwen3/model.gguf", "standalone", &file).coverage.unwrap());
+    let readers: Vec<&String> =
+        cut.judged_with.iter().filter(|(m, _)| m == "blk.0.attn_residual").map(|p| &p.1).collect();
+    assert_eq!(readers, ["blk.0.ffn_norm", "blk.0.output"]);
+    assert_eq!((cut.recorded, cut.judged, cut.expected), (whole.recorded - 1, whole.judged, whole.expected));
+    assert_eq!(cut.judged, cut.expected);
+}
+
 /// The first unexplained site.
 fn first(record: &Comparison) -> Option<&str> {
     assert_eq!(record.exit_code(), 1, "{:?}", words(record));

@@ -29,7 +29,7 @@ impl<'a> Panel<'a> {
         &self.data[i * self.stride..][..self.len]
     }
 
-    /// Where row `i` begins.
+    /// Where the first row begins; all of them lie within the panel.
     ///
     /// # Panics
     /// When the panel does not hold all its rows.

@@ -12,6 +12,19 @@ const PATHS: &[&str] = &["-p", "twinpath-paths", "--lib"];
 /// See [`AREAS`](super::AREAS).
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
+        name: "a missing value is counted for each op that reads it",
+        edits: &[Replace(
+            "crates/lab/src/compare.rs",
+            "expected: sites.len() + missing.len(),",
+            "expected: sites.len() + missing.len().max(judged_with.len()),",
+        )],
+        catcher: Test {
+            target: &["-p", "twinpath-lab", "--test", "foreign"],
+            name: "a_missing_value_that_two_ops_read_is_counted_once",
+        },
+        sign: "",
+    },
+    Fault {
         name: "a recording of another engine convicts nobody",
         edits: &[Replace(
             "crates/lab/src/recorded/hearing.rs",
