@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::verdict::CALIBRATED;
+use crate::verdict::{CALIBRATED, SIGMA};
 
 /// Bins of one standard deviation.
 const PER_SIGMA: f64 = 2.0;
@@ -28,9 +28,6 @@ pub struct Histogram {
 const BEYOND: usize = BINS;
 /// Where exact values are counted.
 const EXACT: usize = BINS + 1;
-/// Residuals whose bins are found together.
-const TOGETHER: usize = 32;
-
 /// Accumulates a [`Histogram`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistogramSum {
@@ -44,34 +41,39 @@ impl Default for HistogramSum {
     }
 }
 
-/// Where a residual is counted whose standard deviation is `sigma`.
+/// Where a residual is counted.
+pub(crate) type Place = u8;
+
+/// Of a residual of as many spreads, where one is `spread`.
 #[inline(always)]
-fn place(residual: f64, sigma: f64) -> u32 {
-    let bin = (residual / sigma + CALIBRATED) * PER_SIGMA;
+pub(crate) fn place(spreads: f64, spread: f64) -> Place {
+    let bin = (spreads / SIGMA + CALIBRATED) * PER_SIGMA;
     let inside = bin >= 0.0 && bin < BINS as f64;
-    let place = if inside { bin as u32 } else { BEYOND as u32 };
-    if residual == 0.0 && sigma == 0.0 { EXACT as u32 } else { place }
+    let place = if inside { bin as i32 } else { BEYOND as i32 };
+    (if spreads == 0.0 && spread == 0.0 { EXACT as i32 } else { place }) as Place
 }
 
 impl HistogramSum {
-    /// Adds a row: residuals are values less those declared, and their standard deviations `sigma` spreads.
+    /// Counts residuals where they belong: four neighbours in tables of their own, as equal ones would wait for each other.
     #[inline(always)]
-    pub(crate) fn add_row(&mut self, value: &[f64], declared: &[f64], spread: &[f64], sigma: f64) {
-        let chunks = value.chunks(TOGETHER).zip(declared.chunks(TOGETHER)).zip(spread.chunks(TOGETHER));
-        for ((value, declared), spread) in chunks {
-            let mut places = [0; TOGETHER];
-            for ((place_at, value), (declared, spread)) in places.iter_mut().zip(value).zip(declared.iter().zip(spread))
-            {
-                *place_at = place(value - declared, sigma * spread);
+    pub(crate) fn count(&mut self, places: &[Place]) {
+        let mut counts = [[0u32; 1 << 8]; 4];
+        for four in places.chunks(4) {
+            for (counts, place) in counts.iter_mut().zip(four) {
+                let count = &mut counts[usize::from(*place)];
+                *count = count.wrapping_add(1);
             }
-            places[..value.len()].iter().for_each(|at| self.counts[*at as usize] += 1);
+        }
+        for counts in counts {
+            self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += u64::from(count));
         }
     }
 
-    /// Adds a residual whose standard deviation is `sigma`.
+    /// Adds a residual, where one spread is `spread`.
     #[inline(always)]
-    pub fn add(&mut self, residual: f64, sigma: f64) {
-        self.counts[place(residual, sigma) as usize] += 1;
+    pub fn add(&mut self, residual: f64, spread: f64) {
+        let spreads = if residual == 0.0 { 0.0 } else { residual / spread };
+        self.counts[usize::from(place(spreads, spread))] += 1;
     }
 
     /// Joins what was counted elsewhere.
@@ -101,12 +103,12 @@ mod tests {
     #[test]
     fn every_residual_is_counted_once_where_it_belongs() {
         let mut sum = HistogramSum::default();
-        for z in [-8.0, -0.25, 0.0, 0.25, 0.49, 0.5, 7.99] {
-            sum.add(2.0 * z, 2.0);
+        for z in [-7.99, -0.25, 0.0, 0.25, 0.49, 0.51, 7.99] {
+            sum.add(2.0 * SIGMA * z, 2.0);
         }
         sum.add(0.0, 0.0);
-        for (residual, sigma) in [(8.0, 1.0), (-8.01, 1.0), (f64::NAN, 1.0), (f64::INFINITY, 1.0), (1.0, 0.0)] {
-            sum.add(residual, sigma);
+        for (residual, spread) in [(8.01, 1.0), (-8.01, 1.0), (f64::NAN, 1.0), (f64::INFINITY, 1.0), (1.0, 0.0)] {
+            sum.add(SIGMA * residual, spread);
         }
         let whole = sum.finish();
         assert_eq!((whole.exact, whole.beyond, whole.counts.iter().sum::<u64>()), (1, 5, 7));
@@ -115,8 +117,12 @@ mod tests {
         let mut twice = sum.clone();
         twice.merge(&sum);
         assert_eq!((twice.finish().counts[16], twice.finish().beyond), (6, 10));
+        let mut counted = HistogramSum::default();
+        counted.count(&[0, 16, 16, 16, 16, 17, EXACT as u8]);
+        assert_eq!((counted.finish().counts[..18].iter().sum::<u64>(), counted.finish().counts[16]), (6, 4));
+        assert_eq!(counted.finish().exact, 1);
         let mut one = HistogramSum::default();
-        one.add(0.6, 1.0);
+        one.add(0.6 * SIGMA, 1.0);
         assert_eq!((one.finish().from, one.finish().counts), (0.5, vec![1]));
         assert_eq!(HistogramSum::default().finish().counts, Vec::<u64>::new());
     }

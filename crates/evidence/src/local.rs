@@ -115,7 +115,7 @@ impl LocalSum {
         }
         self.judged += 1;
         let difference = r.value - r.declared;
-        self.histogram.add(difference, SIGMA * r.spread);
+        self.histogram.add(difference, r.spread);
         if difference.is_finite() {
             self.residual += difference * difference;
             let (min, max) = self.range.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
@@ -146,7 +146,7 @@ impl LocalSum {
         let plain = Plain::of(r).filter(|_| lambda >= CALIBRATED * SIGMA);
         let Some(plain) = plain else { return self.add_elements(r, lambda) };
         self.judged += r.value.len() as u64;
-        self.histogram.add_row(r.value, r.declared, r.spread, SIGMA);
+        self.histogram.count(&plain.places);
         self.residual += plain.residual;
         self.reference += plain.reference;
         self.calibrated = self.calibrated.max(plain.spreads / (CALIBRATED * SIGMA));

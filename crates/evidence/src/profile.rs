@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lanes::{self, LANES, Lanes};
+
 /// Magnitude that an activation exceeds to be massive (Sun et al. 2024).
 pub const MASSIVE: f64 = 100.0;
 /// Times the median magnitude of its row that it exceeds, too.
@@ -51,11 +53,18 @@ pub struct Massive {
 
 impl Profile {
     /// Adds one position of both sides; `channels` maps an index of the rows to the channel to report.
+    #[inline(always)]
     pub fn add(&mut self, position: usize, a: &[f64], b: &[f64], channels: impl Fn(usize) -> usize) {
-        let norm = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>().sqrt();
-        self.a.push(norm(a));
-        self.b.push(norm(b));
-        self.drift.push(a.iter().zip(b).map(|(a, b)| (b - a) * (b - a)).sum::<f64>().sqrt());
+        let squares = Squares::of(a, b);
+        for (to, squares) in [&mut self.a, &mut self.b, &mut self.drift].into_iter().zip(squares.sums) {
+            to.push(lanes::total(&squares).sqrt());
+        }
+        if squares.large != [0; LANES] {
+            self.note_massive(position, a, b, channels);
+        }
+    }
+
+    fn note_massive(&mut self, position: usize, a: &[f64], b: &[f64], channels: impl Fn(usize) -> usize) {
         let (least_a, least_b) = (threshold(a), threshold(b));
         for (i, (x, y)) in a.iter().zip(b).enumerate() {
             let massive = (x.abs() > least_a, y.abs() > least_b);
@@ -121,6 +130,42 @@ impl Profile {
     }
 }
 
+/// Squares of a row of A, of B's and of their difference.
+struct Squares {
+    sums: [Lanes; 3],
+    /// Whether one of a lane is larger than [`MASSIVE`].
+    large: [u64; LANES],
+}
+
+impl Squares {
+    #[inline(always)]
+    fn of(a: &[f64], b: &[f64]) -> Squares {
+        let mut squares = Squares { sums: [[0.0; LANES]; 3], large: [0; LANES] };
+        let (a, last_a) = a.as_chunks();
+        let (b, last_b) = b.as_chunks();
+        for (a, b) in a.iter().zip(b) {
+            squares.add(a, b);
+        }
+        let mut last = [[0.0; LANES]; 2];
+        last[0][..last_a.len()].copy_from_slice(last_a);
+        last[1][..last_b.len()].copy_from_slice(last_b);
+        squares.add(&last[0], &last[1]);
+        squares
+    }
+
+    #[inline(always)]
+    fn add(&mut self, a: &Lanes, b: &Lanes) {
+        for l in 0..LANES {
+            let difference = b[l] - a[l];
+            self.sums[0][l] += a[l] * a[l];
+            self.sums[1][l] += b[l] * b[l];
+            self.sums[2][l] += difference * difference;
+            let small = a[l].abs() <= MASSIVE && b[l].abs() <= MASSIVE;
+            self.large[l] |= u64::from(!small);
+        }
+    }
+}
+
 /// The magnitude above which a value of `row` is massive.
 fn threshold(row: &[f64]) -> f64 {
     // The median is only worth finding where something is large.
@@ -136,6 +181,24 @@ fn threshold(row: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn norms_are_of_whole_rows() {
+        for n in [1, 8, 11, 40] {
+            let (a, b): (Vec<f64>, Vec<f64>) = (0..n).map(|i| (f64::from(i) + 1.0, 2.0 - f64::from(i))).unzip();
+            let mut profile = Profile::new("q".into());
+            profile.add(0, &a, &b, |i| i);
+            let norm = |f: &dyn Fn(usize) -> f64| (0..a.len()).map(|i| f(i) * f(i)).sum::<f64>().sqrt();
+            for (found, expected) in [
+                (profile.a[0], norm(&|i| a[i])),
+                (profile.b[0], norm(&|i| b[i])),
+                (profile.drift[0], norm(&|i| b[i] - a[i])),
+            ] {
+                // Sums of few whole numbers are exact.
+                assert_eq!(found, expected, "norms_are_of_whole_rows: {n}");
+            }
+        }
+    }
 
     #[test]
     fn massive_activations_and_uneven_norms_are_named() {

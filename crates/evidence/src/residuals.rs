@@ -1,6 +1,7 @@
 //! Residuals of a whole position at once: nearly all are within their tolerance, and then a few sums say all.
 
-use crate::lanes::{self, LANES, Lanes, Step};
+use crate::histogram::{self, Place};
+use crate::lanes::{self, LANES, Lanes};
 use crate::local::Residual;
 use crate::verdict::{CALIBRATED, SIGMA};
 
@@ -41,7 +42,7 @@ impl Residuals<'_> {
 }
 
 /// What a position comes to in which everything is finite and within the calibrated tolerance.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plain {
     /// Sum of squared residuals.
     pub(crate) residual: f64,
@@ -55,13 +56,16 @@ pub(crate) struct Plain {
     pub(crate) least: f64,
     /// Largest value.
     pub(crate) most: f64,
+    /// Where each residual is counted.
+    pub(crate) places: Vec<Place>,
 }
 
 impl Plain {
     /// `None` where an element asks for more, or there is none.
     #[inline(always)]
     pub(crate) fn of(r: &Residuals<'_>) -> Option<Plain> {
-        let sums = RowSums::of(r);
+        let mut places = vec![0; r.value.len()];
+        let sums = RowSums::of(r, &mut places);
         if r.value.is_empty() || sums.plain.contains(&0) {
             return None;
         }
@@ -73,6 +77,7 @@ impl Plain {
             bounds: largest(&sums.bounds, 0.0),
             least: sums.least.iter().copied().fold(f64::INFINITY, f64::min),
             most: largest(&sums.most, f64::NEG_INFINITY),
+            places,
         })
     }
 }
@@ -90,7 +95,7 @@ struct RowSums {
 
 impl RowSums {
     #[inline(always)]
-    fn of(r: &Residuals<'_>) -> RowSums {
+    fn of(r: &Residuals<'_>, places: &mut [Place]) -> RowSums {
         let mut sums = RowSums {
             plain: [1; LANES],
             residual: [0.0; LANES],
@@ -100,41 +105,64 @@ impl RowSums {
             least: [f64::INFINITY; LANES],
             most: [f64::NEG_INFINITY; LANES],
         };
-        lanes::chunks([r.value, r.declared, r.spread, r.bound], &mut sums);
+        let rows = [r.value, r.declared, r.spread, r.bound].map(<[f64]>::as_chunks::<LANES>);
+        let (whole, rest) = places.as_chunks_mut::<LANES>();
+        for (i, places) in whole.iter_mut().enumerate() {
+            sums.add([&rows[0].0[i], &rows[1].0[i], &rows[2].0[i], &rows[3].0[i]], places);
+        }
+        // The last ones, beside elements of no residual; these do not count as declared.
+        let mut last = [[0.0; LANES], [0.0; LANES], [1.0; LANES], [1.0; LANES]];
+        if !rest.is_empty() {
+            for (last, (_, rest)) in last.iter_mut().zip(&rows) {
+                last[..rest.len()].copy_from_slice(rest);
+            }
+            let fill = r.value[r.value.len() - 1];
+            for equal in &mut last[..2] {
+                equal[rest.len()..].fill(fill);
+            }
+            let mut more = [0; LANES];
+            let reference = sums.reference;
+            sums.add([&last[0], &last[1], &last[2], &last[3]], &mut more);
+            rest.copy_from_slice(&more[..rest.len()]);
+            sums.reference[rest.len()..].copy_from_slice(&reference[rest.len()..]);
+        }
         sums
+    }
+
+    /// Zero residuals have no size in any tolerance, also where that is zero.
+    #[inline(always)]
+    fn add(&mut self, [value, declared, spread, bound]: [&Lanes; 4], places: &mut [Place; LANES]) {
+        let limit = CALIBRATED * SIGMA;
+        let (mut residual, mut beyond) = ([0.0; LANES], false);
+        for l in 0..LANES {
+            let difference = value[l] - declared[l];
+            residual[l] = difference.abs();
+            let judged = declared[l].abs() <= f64::from(f32::MAX);
+            let inside = residual[l] == 0.0 || residual[l] <= limit * spread[l];
+            self.plain[l] &= u64::from(judged) & u64::from(inside);
+            self.residual[l] += difference * difference;
+            self.reference[l] += declared[l] * declared[l];
+            let spreads = difference / at_least(spread[l]);
+            places[l] = histogram::place(spreads, spread[l]);
+            let size = spreads.abs();
+            self.spreads[l] = if size > self.spreads[l] { size } else { self.spreads[l] };
+            beyond |= residual[l] > self.bounds[l] * bound[l];
+            self.least[l] = if value[l] < self.least[l] { value[l] } else { self.least[l] };
+            self.most[l] = if value[l] > self.most[l] { value[l] } else { self.most[l] };
+        }
+        // Seldom, and then divided.
+        if beyond {
+            for l in 0..LANES {
+                self.bounds[l] = self.bounds[l].max(residual[l] / at_least(bound[l]));
+            }
+        }
     }
 }
 
-impl Step<4> for RowSums {
-    /// Zero residuals have no size in any tolerance, also where that is zero. What fills up the last chunk is NaN on all
-    /// sides.
-    #[inline(always)]
-    fn step(&mut self, [value, declared, spread, bound]: [&Lanes; 4]) {
-        let mut real = [0u64; LANES];
-        for l in 0..LANES {
-            real[l] =
-                u64::from(!(value[l].is_nan() && declared[l].is_nan() && spread[l].is_nan() && bound[l].is_nan()));
-        }
-        let (low, high) = (lanes::select(value, &real, f64::INFINITY), lanes::select(value, &real, f64::NEG_INFINITY));
-        let [value, declared] = [value, declared].map(|x| lanes::select(x, &real, 0.0));
-        let [spread, bound] = [spread, bound].map(|x| lanes::select(x, &real, 1.0));
-        let limit = CALIBRATED * SIGMA;
-        for l in 0..LANES {
-            let residual = (value[l] - declared[l]).abs();
-            let judged = declared[l].abs() <= f64::from(f32::MAX);
-            let inside = residual == 0.0 || residual <= limit * spread[l];
-            self.plain[l] &= u64::from(judged) & u64::from(inside);
-            self.residual[l] += residual * residual;
-            self.reference[l] += declared[l] * declared[l];
-            // Divided by the least positive number where both may be 0.
-            let over = |tolerance: f64| residual / if tolerance > 0.0 { tolerance } else { f64::MIN_POSITIVE };
-            let (spreads, bounds) = (over(spread[l]), over(bound[l]));
-            self.spreads[l] = if spreads > self.spreads[l] { spreads } else { self.spreads[l] };
-            self.bounds[l] = if bounds > self.bounds[l] { bounds } else { self.bounds[l] };
-            self.least[l] = if low[l] < self.least[l] { low[l] } else { self.least[l] };
-            self.most[l] = if high[l] > self.most[l] { high[l] } else { self.most[l] };
-        }
-    }
+/// A tolerance to divide by: the least positive number where it is 0.
+#[inline(always)]
+fn at_least(tolerance: f64) -> f64 {
+    if tolerance > 0.0 { tolerance } else { f64::MIN_POSITIVE }
 }
 
 #[cfg(test)]

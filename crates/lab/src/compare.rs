@@ -13,6 +13,7 @@ use twinpath_evidence::{
 };
 
 use crate::Progress;
+use crate::beside::{Desk, Role};
 use crate::error::LabError;
 use crate::judge::Replay;
 use crate::layers::Splitter;
@@ -20,7 +21,7 @@ use crate::lockstep::Lockstep;
 pub use crate::party::Party;
 use crate::party::{cut, positions};
 use crate::recorded::{Arithmetic, Hearing};
-use crate::side::{ModelSide, stages};
+use crate::side::{ModelSide, Side, stages};
 use crate::spec::ORACLE;
 use crate::trace::Trace;
 use twinpath_formats::Matrix;
@@ -104,8 +105,15 @@ pub fn compare(
     let judged_b = alpha
         .and_then(|alpha| judged((b, declared_b.as_deref()), a, declared_a.as_deref(), files, (alpha, tokens.len())));
     let judged_b = judged_b.map(|judged| judged.statistical(options.statistical));
-    let mut side_a = a.judged_side(b.model(), (tokens, &positions), judged_a);
-    let mut side_b = b.judged_side(a.model(), (tokens, &positions), judged_b);
+    let desk = Desk::default();
+    let [mut side_a, mut side_b] = match together([(a, judged_a), (b, judged_b)], whole) {
+        Some(seats) => seats.map(|seat| -> Box<dyn Side> {
+            let side = ModelSide::new(seat.model, seat.path, tokens);
+            Box::new(side.replayed(Some(seat.replay)).beside(seat.role, &desk))
+        }),
+        None => [(a, b, judged_a), (b, a, judged_b)]
+            .map(|(side, beside, judged)| side.judged_side(beside.model(), (tokens, &positions), judged)),
+    };
     let unjudged = [(a, judged_a), (b, judged_b)].map(|(party, judged)| party.trace().is_some() && judged.is_none());
     let mut walk = Lockstep::new(a.config(), unjudged, tokens.len());
     let splits = whole && splits_layers(a, tokens.len(), options.layers);
@@ -113,7 +121,8 @@ pub fn compare(
     let stages = stages(a.config().layers, tokens.len());
     for (done, stage) in stages.iter().enumerate() {
         progress(done as u64, stages.len() as u64);
-        let (from_a, from_b) = (side_a.stage(stage)?, side_b.stage(stage)?);
+        let (mut from_a, from_b) = (side_a.stage(stage)?, side_b.stage(stage)?);
+        desk.hand_out(&mut from_a);
         let from_oracle = reference.as_mut().map(|o| o.stage(stage)).transpose()?;
         walk.add(&from_a, &from_b, from_oracle.as_deref());
         if let Some(layers) = &mut layers {
@@ -158,6 +167,28 @@ fn judged<'m>(
     let made_from: Vec<Option<String>> = trace.header().provenance.files.iter().map(hash).collect();
     let same = !beside.is_empty() && beside == made_from && beside.iter().all(Option::is_some);
     (same && trace.is_whole()).then(|| own.map(replay)).flatten()
+}
+
+/// A side that is judged together with another.
+struct Seat<'m> {
+    model: &'m Model,
+    path: &'m dyn ArithmeticPath,
+    replay: Replay<'m>,
+    role: Role<'m>,
+}
+
+/// Both sides, where the ops of one can be judged with those of the other: of one model along two paths.
+fn together<'m>(
+    [(a, judged_a), (b, judged_b)]: [(&Party<'m>, Option<Arithmetic<'m>>); 2],
+    whole: bool,
+) -> Option<[Seat<'m>; 2]> {
+    let (Some(Arithmetic::Path(of_a)), Some(Arithmetic::Path(of_b)), true) = (judged_a, judged_b, whole) else {
+        return None;
+    };
+    let (model, beside) = (a.model()?, b.model()?);
+    let first = Seat { model, path: a.path()?, replay: of_a, role: Role::First };
+    let second = Seat { model, path: b.path()?, replay: of_b, role: Role::Second(of_a) };
+    std::ptr::eq(model, beside).then_some([first, second])
 }
 
 /// What the recording holds of the sites that were met.

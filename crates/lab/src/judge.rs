@@ -1,16 +1,18 @@
 //! Replay: what a side recorded, against what its arithmetic declares for the same inputs.
 
+mod rows;
+
 use std::ops::Range;
 
 use rayon::prelude::*;
 use twinpath_engine::{Op, Site, Tensor};
-use twinpath_evidence::verdict::{CALIBRATED, Part, SIGMA, lambda};
-use twinpath_evidence::{LocalSum, Residual, Residuals, Statistical, within};
+use twinpath_evidence::verdict::{Part, lambda};
+use twinpath_evidence::{LocalSum, Residual, Statistical};
 use twinpath_formats::Matrix;
 use twinpath_paths::Path;
 use twinpath_paths::declared::{Declared, Reading, blame, evaluate, linear};
-use twinpath_paths::simd::{Isa, Kernel};
 
+use self::rows::{judge_all, suspects};
 use crate::contrast;
 use crate::statistical::Outputs;
 
@@ -75,8 +77,6 @@ impl Judged {
 
 /// Elements of one value that are worked out in f64, rounding by rounding, the worst first.
 const MOST_EXACT: usize = 4096;
-/// Share of the calibrated tolerance, estimated, from which an element is worked out.
-const SUSPECT: f64 = 0.8;
 
 impl<'p> Replay<'p> {
     /// As [`judge`](Replay::judge), each position along the path that makes it at `site`.
@@ -124,13 +124,34 @@ impl<'p> Replay<'p> {
         place(self.own) == place(other.own) && self.other.map(place) == other.other.map(place)
     }
 
+    /// For a linear op of which one path makes all positions and whose residuals are judged: replay along that path.
+    pub(crate) fn one_path(&self, site: Site, op: &Op<'_>, x: &Tensor<f32>) -> Option<Self> {
+        match &self.runs(site, op, &[x])[..] {
+            [(_, one)] if !self.statistical => Some(*one),
+            _ => None,
+        }
+    }
+
     /// Judges `value`, which `op` made of `inputs`; `first_row` is the position of its first row.
     pub fn judge(&self, op: &Op<'_>, inputs: &[&Tensor<f32>], value: &Tensor<f32>, first_row: usize) -> Judged {
         if let Some(statistical) = self.judge_by_statistics(op, inputs, value, first_row) {
             let (local, statistical) = (LocalSum::default(), Some(statistical));
             return Judged { local, idle: None, replayed: None, statistical, covers: Vec::new() };
         }
-        let (mut judged, own, other) = self.judge_by_residuals(op, inputs, value, first_row);
+        self.judge_declared(op, inputs, value, first_row, evaluate(self.own, self.other, op, inputs))
+    }
+
+    /// As [`judge`](Replay::judge) where statistics do not, with what is declared, and the values that the other arithmetic
+    /// declares if it is another.
+    pub(crate) fn judge_declared(
+        &self,
+        op: &Op<'_>,
+        inputs: &[&Tensor<f32>],
+        value: &Tensor<f32>,
+        first_row: usize,
+        (mut own, other): (Declared, Option<Vec<f64>>),
+    ) -> Judged {
+        let mut judged = self.judge_by_residuals(op, inputs, value, first_row, &mut own);
         judged.replayed = self.other.map(|_| Replayed { own: own.value, other });
         judged
     }
@@ -143,29 +164,30 @@ impl<'p> Replay<'p> {
         value: &Tensor<f32>,
         first_row: usize,
     ) -> (Judged, Declared) {
-        let (mut judged, own, other) = self.judge_by_residuals(op, inputs, value, first_row);
+        let (mut own, other) = evaluate(self.own, self.other, op, inputs);
+        let mut judged = self.judge_by_residuals(op, inputs, value, first_row, &mut own);
         judged.replayed = self.other.map(|_| Replayed { own: own.value.clone(), other });
         (judged, own)
     }
 
-    /// What is found, what is declared, and the values that the other arithmetic declares if it is another.
+    /// What is found; what is declared is worked out where that is asked for.
     fn judge_by_residuals(
         &self,
         op: &Op<'_>,
         inputs: &[&Tensor<f32>],
         value: &Tensor<f32>,
         first_row: usize,
-    ) -> (Judged, Declared, Option<Vec<f64>>) {
-        let (mut own, other) = evaluate(self.own, self.other, op, inputs);
+        own: &mut Declared,
+    ) -> Judged {
         let elements = self.positions.max(value.rows()) * value.cols();
         // Half of the run's chance of a false alarm is for elements, half for gains.
         let (lambda, gain_lambda) =
             (lambda(self.alpha / 2.0, self.sites, elements), lambda(self.alpha / 2.0, self.sites, self.positions));
-        let mut local = self.judge_linear(op, inputs, value, &mut own, lambda);
-        let (sum, worst) = judge_all(value, &own, first_row, lambda);
+        let mut local = self.judge_linear(op, inputs, value, own, lambda);
+        let (sum, worst) = judge_all(value, own, first_row, lambda);
         local.merge(sum);
         if let Op::Norm { weight, .. } = op
-            && let Some((gain, spread)) = contrast::common_gain(value, &own, weight.len())
+            && let Some((gain, spread)) = contrast::common_gain(value, own, weight.len())
         {
             let over = gain.size.abs() / (gain_lambda * spread);
             local.add_gain(gain, over);
@@ -175,10 +197,10 @@ impl<'p> Replay<'p> {
                 Op::Linear { weight, .. } => self.own.reading(weight.tensor_type()),
                 _ => Reading::Plain,
             };
-            local.name(part(reading, op, inputs, value, &own, worst), contrast::of(value, &own));
+            local.name(part(reading, op, inputs, value, own, worst), contrast::of(value, own));
         }
         let idle = idle(op, value.rows());
-        (Judged { local, idle, replayed: None, statistical: None, covers: Vec::new() }, own, other)
+        Judged { local, idle, replayed: None, statistical: None, covers: Vec::new() }
     }
 
     /// `None` where replay is asked for, or activations are not coded. A site that comes in pieces shares its chance of a
@@ -293,66 +315,6 @@ pub(crate) fn element(value: &Tensor<f32>, own: &Declared, first_row: usize, i: 
         declared: own.value[i],
         spread: own.spread[i],
         bound: own.bound[i],
-    }
-}
-
-/// Elements that are not clearly inside their calibrated tolerance, with the residual in units of it.
-fn suspects(value: &Tensor<f32>, own: &Declared) -> Vec<(f64, usize)> {
-    let of_row = |t: usize| {
-        let at = t * own.cols;
-        let found = value.row(t).iter().zip(&own.value[at..at + own.cols]).zip(&own.spread[at..at + own.cols]);
-        let limit = SUSPECT * CALIBRATED * SIGMA;
-        let inside = |((v, d), s): ((&f32, &f64), &f64)| (f64::from(*v) - d).abs() <= limit * s;
-        // Nearly every row is inside as a whole.
-        if found.clone().fold(true, |all, one| all & inside(one)) {
-            return Vec::new();
-        }
-        let over = (at..at + own.cols).map(|i| (element(value, own, 0, i).calibrated(), i));
-        over.filter(|(over, _)| !within(*over, SUSPECT)).collect()
-    };
-    (0..value.rows()).into_par_iter().flat_map_iter(of_row).collect()
-}
-
-/// All elements judged, and the index of the worst convicted one.
-fn judge_all(value: &Tensor<f32>, own: &Declared, first_row: usize, lambda: f64) -> (LocalSum, Option<usize>) {
-    let isa = Isa::detect();
-    let one_row = |t: usize| {
-        let found: Vec<f64> = value.row(t).iter().map(|v| f64::from(*v)).collect();
-        let at = t * own.cols..(t + 1) * own.cols;
-        let residuals = Residuals {
-            position: first_row + t,
-            value: &found,
-            declared: &own.value[at.clone()],
-            spread: &own.spread[at.clone()],
-            bound: &own.bound[at],
-        };
-        isa.run(JudgeRow { residuals, lambda })
-    };
-    let rows: Vec<(LocalSum, Option<Residual>)> = (0..value.rows()).into_par_iter().map(one_row).collect();
-    let (mut all, mut worst) = (LocalSum::default(), None::<Residual>);
-    for (sum, mine) in rows {
-        all.merge(sum);
-        worst = match (worst, mine) {
-            (Some(worst), Some(mine)) if mine.calibrated() > worst.calibrated() => Some(mine),
-            (worst, mine) => worst.or(mine),
-        };
-    }
-    (all, worst.map(|w| (w.position - first_row) * own.cols + w.row))
-}
-
-/// Judges one position in the instruction set that it is run on.
-struct JudgeRow<'a> {
-    residuals: Residuals<'a>,
-    lambda: f64,
-}
-
-impl Kernel for JudgeRow<'_> {
-    type Output = (LocalSum, Option<Residual>);
-    #[inline(always)]
-    fn run(self) -> Self::Output {
-        let mut sum = LocalSum::default();
-        let worst = sum.add_row(&self.residuals, self.lambda);
-        (sum, worst)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Runs models along paths, records what they compute and compares it. Nothing here prints.
 
 pub mod bench;
+mod beside;
 pub mod change;
 pub mod compare;
 pub mod contract;

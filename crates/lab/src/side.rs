@@ -8,6 +8,7 @@ use twinpath_formats::TensorType;
 use twinpath_paths::simd::Isa;
 use twinpath_paths::{PATHS, Path, Reading, Tiles};
 
+use crate::beside::{Desk, Linear, Role};
 use crate::error::LabError;
 use crate::judge::{Judged, Replay};
 use crate::policies::POLICIES;
@@ -106,12 +107,13 @@ pub struct ModelSide<'m, N: Numerics + ?Sized> {
     tokens: &'m [u32],
     x: Option<Tensor<N::Elem>>,
     replay: Option<Replay<'m>>,
+    beside: Option<(Role<'m>, &'m Desk)>,
 }
 
 impl<'m, N: Numerics + ?Sized> ModelSide<'m, N> {
     /// `tokens` through `model` along `numerics`.
     pub fn new(model: &'m Model, numerics: &'m N, tokens: &'m [u32]) -> Self {
-        ModelSide { session: Session::new(model, numerics), tokens, x: None, replay: None }
+        ModelSide { session: Session::new(model, numerics), tokens, x: None, replay: None, beside: None }
     }
 
     /// Runs one stage before `probe`; stages come in execution order.
@@ -136,6 +138,11 @@ impl<'m, N: Numerics + ?Sized> ModelSide<'m, N> {
     pub fn replayed(self, replay: Option<Replay<'m>>) -> Self {
         ModelSide { replay, ..self }
     }
+
+    /// Judges its linear ops together with those of another side of the same model.
+    pub(crate) fn beside(self, role: Role<'m>, desk: &'m Desk) -> Self {
+        ModelSide { beside: Some((role, desk)), ..self }
+    }
 }
 
 impl<N: Numerics + ?Sized> Side for ModelSide<'_, N>
@@ -144,7 +151,8 @@ where
     N::Elem: Activation,
 {
     fn stage(&mut self, stage: &Stage) -> Result<Vec<Recorded>, LabError> {
-        let mut recorder = Recorder { replay: self.replay, first_row: stage.first_row(), ..Recorder::default() };
+        let (replay, beside, first_row) = (self.replay, self.beside, stage.first_row());
+        let mut recorder = Recorder { replay, beside, first_row, ..Recorder::default() };
         self.run(stage, &mut recorder)?;
         Ok(recorder.recorded)
     }
@@ -195,6 +203,7 @@ struct Recorder<'p> {
     recorded: Vec<Recorded>,
     mask: Option<Mask>,
     replay: Option<Replay<'p>>,
+    beside: Option<(Role<'p>, &'p Desk)>,
     sources: Sources,
 }
 
@@ -238,7 +247,13 @@ impl Recorder<'_> {
     ) -> Option<Judged> {
         let replay = self.replay?;
         let inputs: Option<Vec<&Tensor<f32>>> = inputs.iter().map(|x| E::as_f32(x)).collect();
-        Some(replay.judge_at(site, op, &inputs?, E::as_f32(value)?, self.first_row))
+        let (inputs, value, first_row) = (inputs?, E::as_f32(value)?, self.first_row);
+        match (op, &inputs[..], self.beside) {
+            (Op::Linear { .. }, [x], Some((role, desk))) => {
+                desk.judge(role, &replay, &Linear { site, op, x, value, first_row })
+            }
+            _ => Some(replay.judge_at(site, op, &inputs, value, first_row)),
+        }
     }
 }
 

@@ -43,6 +43,19 @@ fn run(a: &Party<'_>, b: &Party<'_>, tokens: &[u32]) -> Comparison {
 }
 
 #[test]
+fn sides_of_one_model_are_judged_together_as_they_are_apart() {
+    let (one, same) = (open("zoo/teacher-q4_k_m.gguf"), open("zoo/teacher-q4_k_m.gguf"));
+    for [a, b] in [["standalone", "fused-q8k"], ["fused-q8x32", "standalone"], ["option-b", "fused-q8k"]] {
+        let (a, b) = (along(a), along(b));
+        let together = run(&party(&one, &a), &party(&one, &b), &TOKENS);
+        let apart = run(&party(&one, &a), &party(&same, &b), &TOKENS);
+        assert!(together.sites.iter().all(|s| s.a_local.is_some() && s.b_local.is_some()));
+        let (together, apart) = [together, apart].map(|record| serde_json::to_string(&record.sites).unwrap()).into();
+        assert_eq!(together, apart, "{} {}", a.name(), b.name());
+    }
+}
+
+#[test]
 fn the_published_pair_parts_by_what_8_bit_activations_cost() {
     let (a, b) = (open("zoo/teacher-q4_k_m.apr"), open("zoo/teacher-q4_k_m.gguf"));
     let (standalone, fused) = (along("standalone"), along("fused-q8k"));

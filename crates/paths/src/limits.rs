@@ -150,7 +150,7 @@ mod x86 {
     use std::arch::x86_64::*;
     use std::hint::black_box;
 
-    use crate::fused::TILES;
+    use crate::simd::amx::TILES;
 
     /// Independent sums: more than latency times units of any processor at hand, and they fit in 16 registers.
     pub(super) const CHAINS: u64 = 12;

@@ -49,7 +49,8 @@ impl Outputs<'_> {
     }
 
     fn judge_distinct(&self, alpha: f64, position: &dyn Fn(usize) -> usize) -> Statistical {
-        let (exact, _) = linear::evaluate(self.weight, self.bias, self.x, Reading::Plain, None);
+        let asked = linear::Asked { x: self.x, own: Reading::Plain, other: None };
+        let (exact, _) = linear::evaluate(self.weight, self.bias, &[asked]).remove(0);
         let inputs = self.inputs(&exact);
         let moments = inputs.moments();
         // Both the products and the value judged round in f32.

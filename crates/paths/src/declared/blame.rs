@@ -28,13 +28,13 @@ pub fn borderline(reading: Reading, x: &[f32]) -> Vec<Flip> {
     let Some(block) = reading.block() else { return Vec::new() };
     let mut found: Vec<(f64, Flip)> = Vec::new();
     for (b, x) in x.chunks(block).enumerate() {
-        let coded = code(reading, x);
-        for (i, (x, q)) in x.iter().zip(&coded.q).enumerate() {
-            let exact = f64::from(*x) * f64::from(coded.inverse);
+        let coded = code::<1>(reading, x.as_chunks().0);
+        for (i, (x, [q])) in x.iter().zip(&coded.q).enumerate() {
+            let exact = f64::from(*x) * f64::from(coded.inverse[0]);
             let from_edge = 0.5 - (exact - f64::from(*q)).abs();
             let other = f64::from(*q) + (exact - f64::from(*q)).signum();
             if from_edge.abs() < EDGE && other.abs() <= 127.0 {
-                let step = f64::from(coded.d) * (other - f64::from(*q));
+                let step = f64::from(coded.d[0]) * (other - f64::from(*q));
                 found.push((from_edge.abs(), Flip { column: b * block + i, step }));
             }
         }

@@ -1,27 +1,252 @@
 //! Exact dot products of whole numbers: rows of weights with sixteen columns of digits side by side.
 //!
 //! Lanes are positions. A pair of neighbouring weights of one row, broadcast, meets the same pair of columns of sixteen
-//! positions, so that no weight has to change its place and no sum crosses lanes. The order of exact sums is free: on every
-//! instruction set the result is the same.
+//! positions, so that no weight has to change its place and no sum crosses lanes. AMX's tiles do the same with four
+//! neighbours of one byte each: weights and digits are split in two, `128 high + low`. The order of exact sums is free: on
+//! every instruction set the result is the same.
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use super::lanes::{Aligned, Wide};
+use super::whole::CHUNK;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::amx::{HasTiles, TileRegisters};
 use crate::simd::{Isa, Kernel, Level};
 
-use super::whole::CHUNK;
-
-/// Rows of weights whose sums are in registers together.
-pub(super) const ROWS: usize = 12;
+/// Rows of weights whose sums are made together.
+pub(super) const ROWS: usize = 2 * TILE;
+/// Of them those of one tile of AMX, or of one vector's registers.
+const TILE: usize = 16;
 /// Positions in one vector.
 pub(super) const LANES: usize = 16;
 
 /// Two neighbouring columns of sixteen positions.
-pub(super) type Pairs = [[i16; 2]; LANES];
+pub(super) type Pairs = Aligned<[[i16; 2]; LANES]>;
+/// Four neighbouring columns of sixteen positions.
+pub(super) type Quads = Aligned<[[i8; 4]; LANES]>;
+/// Rows of weights in 256 columns.
+pub(super) type Integers = [Aligned<[i16; CHUNK]>];
 /// Sums of each row and position.
 pub(super) type Sums = [[i32; LANES]; ROWS];
 
+/// Digits of sixteen positions, as an instruction set reads them.
+#[derive(Debug, Clone)]
+pub(super) enum Digits {
+    /// Two columns after two.
+    Pairs { pairs: Vec<Pairs>, piece: usize },
+    /// Four columns after four: low parts in -64..=63 and the high ones, or all in `low` where they are codes of one byte.
+    Quads { low: Vec<Quads>, high: Vec<Quads>, piece: usize },
+}
+
+/// How columns are summed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spans {
+    /// Columns of one sum: all that share their scales.
+    pub(super) span: usize,
+    /// Columns whose sum fits `i32` whatever their digits: the span, a half or a fourth of it.
+    pub(super) piece: usize,
+}
+
+impl Digits {
+    /// From `[column][position]`; `bytes` says that none has more than seven bits and a sign: the sum of a span fits.
+    #[inline(always)]
+    pub(super) fn new(isa: Isa, spans: Spans, digits: &[[i16; LANES]], bytes: bool) -> Digits {
+        let piece = if bytes { spans.span } else { spans.piece };
+        if !reads_quads(isa, spans.span) {
+            let mut pairs = vec![Aligned([[0; 2]; LANES]); digits.len() / 2];
+            for (to, from) in pairs.iter_mut().zip(digits.as_chunks::<2>().0) {
+                for l in 0..LANES {
+                    to[l] = [from[0][l], from[1][l]];
+                }
+            }
+            return Digits::Pairs { pairs, piece };
+        }
+        let mut low = vec![Aligned([[0; 4]; LANES]); digits.len() / 4];
+        let mut high = if bytes { Vec::new() } else { low.clone() };
+        for (q, from) in digits.as_chunks::<4>().0.iter().enumerate() {
+            for l in 0..LANES {
+                for i in 0..4 {
+                    let x = from[i][l];
+                    // What is below 128, nearest to 0: seven bits with their sign.
+                    let below = if bytes { x as i8 } else { ((x as i8) << 1) >> 1 };
+                    low[q][l][i] = below;
+                    if !bytes {
+                        high[q][l][i] = (x.wrapping_sub(i16::from(below)) >> 7) as i8;
+                    }
+                }
+            }
+        }
+        Digits::Quads { low, high, piece }
+    }
+}
+
+/// Whether tiles make sums over `span` columns: they take 64 at a time.
+fn reads_quads(isa: Isa, span: usize) -> bool {
+    isa.level() == Level::Amx && span.is_multiple_of(64)
+}
+
+/// A tile of rows.
+pub(super) struct Weights {
+    /// All rows; where tiles alone read them, in bytes, one after the other.
+    integers: Vec<Aligned<[i16; CHUNK]>>,
+    #[cfg(target_arch = "x86_64")]
+    bytes: Option<Box<x86::Bytes>>,
+}
+
+impl Weights {
+    /// Row `r`, to be written and then [`split`](Weights::split).
+    #[inline(always)]
+    pub(super) fn row_mut(&mut self, r: usize) -> &mut [i16; CHUNK] {
+        let rows = self.integers.len();
+        &mut self.integers[r % rows]
+    }
+
+    /// The integer in column `i` of row `r`.
+    pub(super) fn at(&self, r: usize, i: usize) -> i16 {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(bytes) = &self.bytes {
+            return i16::from(bytes.high[r][i]) * 128 + i16::from(bytes.low[r][i]);
+        }
+        self.integers[r][i]
+    }
+
+    /// Lets tiles read what was written to row `r`.
+    #[inline(always)]
+    pub(super) fn split(&mut self, r: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(bytes) = &mut self.bytes {
+            let (low, high) = (&mut bytes.low[r], &mut bytes.high[r]);
+            let integers = &self.integers[r % self.integers.len()];
+            for ((low, high), w) in low.iter_mut().zip(high).zip(&**integers) {
+                (*low, *high) = ((w & 127) as i8, (w >> 7) as i8);
+            }
+        }
+    }
+}
+
+/// Makes sums over the columns of a span.
+pub(super) struct Dots {
+    isa: Isa,
+    /// Whether some digits are pairs.
+    pairs: bool,
+    #[cfg(target_arch = "x86_64")]
+    tiles: Option<TileRegisters>,
+}
+
+impl Dots {
+    /// For sums over spans of these lengths.
+    pub(super) fn new(isa: Isa, mut spans: impl Iterator<Item = usize> + Clone) -> Dots {
+        #[cfg(target_arch = "x86_64")]
+        let quads = spans.clone().any(|span| reads_quads(isa, span));
+        Dots {
+            isa,
+            pairs: spans.any(|span| !reads_quads(isa, span)),
+            #[cfg(target_arch = "x86_64")]
+            tiles: HasTiles::new(isa).filter(|_| quads).map(TileRegisters::shaped),
+        }
+    }
+
+    /// A tile of rows to be multiplied.
+    pub(super) fn weights(&self) -> Weights {
+        Weights {
+            integers: vec![Aligned([0; CHUNK]); if self.pairs { ROWS } else { 1 }],
+            #[cfg(target_arch = "x86_64")]
+            bytes: self.tiles.is_some().then(|| Box::new(x86::Bytes::ZERO)),
+        }
+    }
+
+    /// Puts `Σ w[r][from + i] · x[from + i][l]` over `span` columns `i` into `out`; columns are even, for tiles multiples
+    /// of 64.
+    #[inline(always)]
+    pub(super) fn sums(&self, w: &Weights, from: usize, span: usize, digits: &Digits, out: &mut Parts) {
+        match digits {
+            Digits::Pairs { pairs: x, piece } => {
+                out.made = Made::Pieces(span / piece);
+                for (from, out) in (from..from + span).step_by(*piece).zip(&mut out.sums) {
+                    pairs(self.isa, &w.integers, from / 2, &x[from / 2..(from + piece) / 2], out);
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Digits::Quads { low, high, piece } => {
+                let (Some(tiles), Some(bytes)) = (&self.tiles, &w.bytes) else {
+                    unreachable!("quads are made for tiles")
+                };
+                let columns = from / 4..(from + span) / 4;
+                let [low_sums, high_sums] = out.pairs_mut();
+                x86::quads(tiles, bytes, from, &low[columns.clone()], low_sums);
+                if !high.is_empty() {
+                    x86::quads(tiles, bytes, from, &high[columns], high_sums);
+                }
+                out.made = match (high.is_empty(), *piece == span) {
+                    (true, _) => Made::Two,
+                    (false, true) => Made::Four,
+                    (false, false) => Made::Wide,
+                };
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Digits::Quads { .. } => unreachable!("no tiles here"),
+        }
+    }
+}
+
+/// Sums of a tile of rows with a plane, as they were made.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+pub(super) struct Parts {
+    sums: [Sums; 4],
+    made: Made,
+}
+
+/// What sums are parts of.
+#[derive(Debug, Clone, Copy)]
+enum Made {
+    /// As many pieces of the columns.
+    Pieces(usize),
+    /// Low and high parts of weights.
+    Two,
+    /// The same with low, then with high parts of digits; the sum fits `i32`.
+    Four,
+    /// The same where it may not.
+    Wide,
+}
+
+impl Parts {
+    pub(super) const ZERO: Parts = Parts { sums: [[[0; LANES]; ROWS]; 4], made: Made::Pieces(0) };
+
+    /// Those of low and high parts of weights with low digits, then with high ones.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn pairs_mut(&mut self) -> [&mut [Sums; 2]; 2] {
+        let [low, high] = self.sums.as_chunks_mut().0 else { unreachable!("twice two") };
+        [low, high]
+    }
+
+    /// The sums of row `r`, exactly: of parts `2¹⁴ high high + 2⁷ (high low + low high) + low low`. Where the whole fits
+    /// `i32`, it does not matter that a part may not.
+    #[inline(always)]
+    pub(super) fn row<W: Wide>(&self, wide: W, r: usize) -> W::V {
+        let [a, b, c, d] = &self.sums;
+        match self.made {
+            Made::Pieces(n) => {
+                let mut sum = wide.whole(&a[r]);
+                for piece in &self.sums[1..n] {
+                    sum = wide.add(sum, wide.whole(&piece[r]));
+                }
+                sum
+            }
+            Made::Two => wide.joined([&a[r], &b[r]]),
+            Made::Four => wide.joined_twice([&a[r], &b[r], &c[r], &d[r]]),
+            Made::Wide => {
+                let (low, high) = (wide.joined([&a[r], &b[r]]), wide.joined([&c[r], &d[r]]));
+                wide.fma(wide.splat(128.0), high, low)
+            }
+        }
+    }
+}
+
 /// `out[r][l] = Σ w[r][2 (from + i) + j] · x[i][l][j]` over the pairs `i` of `x` and `j` of 0 and 1.
-///
-/// No partial sum may leave `i32`: the caller bounds weights, digits and length.
-pub(super) fn dots(isa: Isa, w: &[[i16; CHUNK]; ROWS], from: usize, x: &[Pairs], out: &mut Sums) {
+fn pairs(isa: Isa, w: &Integers, from: usize, x: &[Pairs], out: &mut Sums) {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of this level exists only if the features of the function were detected; AMX's include VNNI.
@@ -50,7 +275,7 @@ pub(super) fn moments(isa: Isa, integers: &[i16; CHUNK], steps: &[i16; 16]) -> [
 }
 
 struct Portable<'a> {
-    w: &'a [[i16; CHUNK]; ROWS],
+    w: &'a Integers,
     from: usize,
     x: &'a [Pairs],
     out: &'a mut Sums,
@@ -70,82 +295,5 @@ impl Kernel for Portable<'_> {
             }
             *out = sums;
         }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::{CHUNK, LANES, Pairs, ROWS, Sums};
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub(super) fn vnni(w: &[[i16; CHUNK]; ROWS], from: usize, x: &[Pairs], out: &mut Sums) {
-        assert!(from <= CHUNK / 2 && x.len() <= CHUNK / 2 - from, "the pairs lie within the rows");
-        let mut sums = [_mm512_setzero_si512(); ROWS];
-        for (i, columns) in x.iter().enumerate() {
-            let columns = load(columns);
-            for r in 0..ROWS {
-                // SAFETY: a row is of `CHUNK / 2` pairs, and `from + i` is less, as asserted.
-                let pair = unsafe { w[r].as_ptr().cast::<i32>().add(from + i).read_unaligned() };
-                sums[r] = _mm512_dpwssd_epi32(sums[r], _mm512_set1_epi32(pair), columns);
-            }
-        }
-        out.iter_mut().zip(sums).for_each(|(out, sums)| store(out, sums));
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub(super) fn moments(integers: &[i16; CHUNK], steps: &[i16; 16]) -> [i32; 16] {
-        let zero = _mm512_setzero_si512();
-        let mut sums = [zero; 16];
-        for g in 0..8 {
-            // SAFETY: the row is of eight times 64 readable bytes; the load asks for no alignment.
-            let x = unsafe { _mm512_loadu_si512(integers.as_ptr().add(32 * g).cast()) };
-            let (low, high) = (_mm256_set1_epi16(steps[2 * g]), _mm256_set1_epi16(steps[2 * g + 1]));
-            let step = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
-            sums[g] = _mm512_dpwssd_epi32(zero, x, x);
-            sums[8 + g] = _mm512_dpwssd_epi32(zero, x, step);
-        }
-        let mut out = [0; 16];
-        store(&mut out, totals(sums));
-        out
-    }
-
-    /// The sum of the lanes of each vector, by transposing in four steps.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn totals(v: [__m512i; 16]) -> __m512i {
-        let mut pairs = [v[0]; 8];
-        for i in 0..8 {
-            let (a, b) = (v[2 * i], v[2 * i + 1]);
-            pairs[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-        }
-        let mut fours = [v[0]; 4];
-        for i in 0..4 {
-            let (a, b) = (pairs[2 * i], pairs[2 * i + 1]);
-            fours[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-        }
-        let halves = |a, b| {
-            let (low, high) =
-                (_mm512_shuffle_i32x4::<0b01_00_01_00>(a, b), _mm512_shuffle_i32x4::<0b11_10_11_10>(a, b));
-            _mm512_add_epi32(low, high)
-        };
-        let (a, b) = (halves(fours[0], fours[1]), halves(fours[2], fours[3]));
-        let (even, odd) = (_mm512_shuffle_i32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b));
-        _mm512_add_epi32(even, odd)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn load(x: &Pairs) -> __m512i {
-        // SAFETY: the reference is to 64 readable bytes; the load asks for no alignment.
-        unsafe { _mm512_loadu_si512(std::ptr::from_ref(x).cast()) }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn store(out: &mut [i32; LANES], sums: __m512i) {
-        // SAFETY: the reference is to 64 writable bytes; the store asks for no alignment.
-        unsafe { _mm512_storeu_si512(std::ptr::from_mut(out).cast(), sums) }
     }
 }

@@ -1,10 +1,36 @@
 //! Sixteen f64 side by side, one for each position, on each instruction set. Every operation is IEEE's, lane by lane, so that
 //! all give the same bits.
 
+use std::ops::{Deref, DerefMut};
+
 use super::dots::LANES;
+use super::whole::CHUNK;
+
+/// Something that begins where a line of the cache does: a vector of 64 bytes that lies across two is read twice.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+pub(super) struct Aligned<T>(pub(super) T);
+
+impl<T> Deref for Aligned<T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Aligned<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
 
 /// Sixteen numbers in memory.
-pub(super) type Lanes = [f64; LANES];
+pub(super) type Lanes = Aligned<[f64; LANES]>;
+
+/// Sixteen zeros.
+pub(super) const ZEROS: Lanes = Aligned([0.0; LANES]);
 
 /// Carries out operations with instructions that the processor has: a value of this type is the proof.
 pub(super) trait Wide: Copy {
@@ -17,6 +43,10 @@ pub(super) trait Wide: Copy {
     fn load(self, from: &Lanes) -> Self::V;
     /// From integers, exactly.
     fn whole(self, from: &[i32; LANES]) -> Self::V;
+    /// `low + 128 high` of integers, exactly, as far as `i32` holds it.
+    fn joined(self, parts: [&[i32; LANES]; 2]) -> Self::V;
+    /// `low + 128 high` of such pairs: their low parts, then their high ones.
+    fn joined_twice(self, parts: [&[i32; LANES]; 4]) -> Self::V;
     /// To memory.
     fn store(self, v: Self::V, to: &mut Lanes);
     /// `a + b`.
@@ -27,11 +57,25 @@ pub(super) trait Wide: Copy {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `|a|`.
     fn abs(self, a: Self::V) -> Self::V;
+    /// `√a`.
+    fn sqrt(self, a: Self::V) -> Self::V;
+
+    /// The sum of squares of whole numbers, exactly.
+    #[inline(always)]
+    fn squares(self, integers: &[i16; CHUNK]) -> f64 {
+        integers.iter().map(|i| i64::from(*i) * i64::from(*i)).sum::<i64>() as f64
+    }
+    /// The sum of their products with the step of their 16, exactly, where no eighth of it leaves `i32`.
+    #[inline(always)]
+    fn stepped(self, integers: &[i16; CHUNK], steps: &[i16; 16]) -> f64 {
+        let of_16 = |i: &[i16; 16]| i.iter().map(|i| i64::from(*i)).sum::<i64>();
+        integers.as_chunks().0.iter().zip(steps).map(|(i, step)| of_16(i) * i64::from(*step)).sum::<i64>() as f64
+    }
 
     /// The sum of all lanes: of those eight apart, four, two and one.
     #[inline(always)]
     fn total(self, a: Self::V) -> f64 {
-        let mut sums = [0.0; LANES];
+        let mut sums = ZEROS;
         self.store(a, &mut sums);
         for width in [8, 4, 2, 1] {
             let (low, high) = sums.split_at_mut(width);
@@ -48,7 +92,7 @@ pub(super) struct Portable;
 /// `f` of each lane.
 #[inline(always)]
 fn each(f: impl Fn(usize) -> f64) -> Lanes {
-    std::array::from_fn(f)
+    Aligned(std::array::from_fn(f))
 }
 
 impl Wide for Portable {
@@ -56,7 +100,7 @@ impl Wide for Portable {
 
     #[inline(always)]
     fn splat(self, x: f64) -> Lanes {
-        [x; LANES]
+        Aligned([x; LANES])
     }
     #[inline(always)]
     fn load(self, from: &Lanes) -> Lanes {
@@ -65,6 +109,14 @@ impl Wide for Portable {
     #[inline(always)]
     fn whole(self, from: &[i32; LANES]) -> Lanes {
         each(|l| f64::from(from[l]))
+    }
+    #[inline(always)]
+    fn joined(self, [low, high]: [&[i32; LANES]; 2]) -> Lanes {
+        each(|l| f64::from(low[l].wrapping_add(high[l] << 7)))
+    }
+    #[inline(always)]
+    fn joined_twice(self, [a, b, c, d]: [&[i32; LANES]; 4]) -> Lanes {
+        each(|l| f64::from(a[l].wrapping_add(b[l].wrapping_add(c[l]) << 7).wrapping_add(d[l] << 14)))
     }
     #[inline(always)]
     fn store(self, v: Lanes, to: &mut Lanes) {
@@ -86,6 +138,10 @@ impl Wide for Portable {
     fn abs(self, a: Lanes) -> Lanes {
         each(|l| a[l].abs())
     }
+    #[inline(always)]
+    fn sqrt(self, a: Lanes) -> Lanes {
+        each(|l| a[l].sqrt())
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -95,7 +151,7 @@ pub(super) use x86::Avx512;
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{LANES, Lanes, Wide};
+    use super::{CHUNK, LANES, Lanes, Wide};
     use crate::simd::{Isa, Level};
 
     /// AVX-512. Its functions are inlined into a caller that is compiled for it.
@@ -107,6 +163,50 @@ mod x86 {
         pub(in crate::declared) fn new(isa: Isa) -> Option<Avx512> {
             (isa.level() >= Level::Avx512).then_some(Avx512(()))
         }
+    }
+
+    /// Sixteen integers as numbers.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn widened(x: __m512i) -> [__m512d; 2] {
+        let halves = [_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64::<1>(x)];
+        halves.map(|half| _mm512_cvtepi32_pd(half))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn total(a: [__m512d; 2]) -> f64 {
+        let eight = _mm512_add_pd(a[0], a[1]);
+        let four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd::<1>(eight));
+        let two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
+        _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+    }
+
+    /// Each lane sums sixteen squares of at most 2²⁴.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn squares(integers: &[i16; CHUNK]) -> f64 {
+        let mut sum = _mm512_setzero_si512();
+        for x in integers.as_chunks::<32>().0 {
+            // SAFETY: 64 readable bytes; the load asks for no alignment.
+            let x = unsafe { _mm512_loadu_si512(x.as_ptr().cast()) };
+            sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, x));
+        }
+        total(widened(sum))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn stepped(integers: &[i16; CHUNK], steps: &[i16; 16]) -> f64 {
+        let mut sum = _mm512_setzero_si512();
+        for (x, steps) in integers.as_chunks::<32>().0.iter().zip(steps.as_chunks::<2>().0) {
+            let (low, high) = (_mm256_set1_epi16(steps[0]), _mm256_set1_epi16(steps[1]));
+            let step = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+            // SAFETY: 64 readable bytes; the load asks for no alignment.
+            let x = unsafe { _mm512_loadu_si512(x.as_ptr().cast()) };
+            sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, step));
+        }
+        total(widened(sum))
     }
 
     impl Wide for Avx512 {
@@ -124,11 +224,24 @@ mod x86 {
         }
         #[inline(always)]
         fn whole(self, from: &[i32; LANES]) -> Self::V {
-            let at = from.as_ptr();
-            // SAFETY: sixteen readable i32, of which the second load reads the last eight; `self` proves AVX-512.
+            // SAFETY: sixteen readable i32; `self` proves AVX-512.
+            unsafe { widened(_mm512_loadu_si512(from.as_ptr().cast())) }
+        }
+        #[inline(always)]
+        fn joined(self, parts: [&[i32; LANES]; 2]) -> Self::V {
+            // SAFETY: sixteen readable i32 each; `self` proves AVX-512.
             unsafe {
-                let halves = [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.add(8).cast())];
-                [_mm512_cvtepi32_pd(halves[0]), _mm512_cvtepi32_pd(halves[1])]
+                let [low, high] = parts.map(|part| _mm512_loadu_si512(part.as_ptr().cast()));
+                widened(_mm512_add_epi32(low, _mm512_slli_epi32::<7>(high)))
+            }
+        }
+        #[inline(always)]
+        fn joined_twice(self, parts: [&[i32; LANES]; 4]) -> Self::V {
+            // SAFETY: sixteen readable i32 each; `self` proves AVX-512.
+            unsafe {
+                let [a, b, c, d] = parts.map(|part| _mm512_loadu_si512(part.as_ptr().cast()));
+                let middle = _mm512_slli_epi32::<7>(_mm512_add_epi32(b, c));
+                widened(_mm512_add_epi32(_mm512_add_epi32(a, middle), _mm512_slli_epi32::<14>(d)))
             }
         }
         #[inline(always)]
@@ -158,6 +271,26 @@ mod x86 {
         fn abs(self, a: Self::V) -> Self::V {
             // SAFETY: `self` proves AVX-512.
             unsafe { [_mm512_abs_pd(a[0]), _mm512_abs_pd(a[1])] }
+        }
+        #[inline(always)]
+        fn sqrt(self, a: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX-512.
+            unsafe { [_mm512_sqrt_pd(a[0]), _mm512_sqrt_pd(a[1])] }
+        }
+        #[inline(always)]
+        fn squares(self, integers: &[i16; CHUNK]) -> f64 {
+            // SAFETY: `self` proves AVX-512.
+            unsafe { squares(integers) }
+        }
+        #[inline(always)]
+        fn stepped(self, integers: &[i16; CHUNK], steps: &[i16; 16]) -> f64 {
+            // SAFETY: `self` proves AVX-512.
+            unsafe { stepped(integers, steps) }
+        }
+        #[inline(always)]
+        fn total(self, a: Self::V) -> f64 {
+            // SAFETY: `self` proves AVX-512.
+            unsafe { total(a) }
         }
     }
 }

@@ -6,96 +6,68 @@ use twinpath_formats::Matrix;
 
 use super::digits;
 use super::gemm::{LANES, Operand, Output, Rows};
-use super::{Declared, Reading, UNIT, anatomy, gamma, products, quantise, rounds_when_decoded, spread, whole};
+use super::lanes::Wide;
+
+use super::{Declared, Reading, TINY, UNIT, anatomy, gamma, products, quantise, rounds_when_decoded, spread, whole};
 use crate::simd::Isa;
 
 /// Weight rows of one task.
 const TASK: usize = 16;
 
-/// `x Wᵀ + b` as `own` reads `x`, and the values as `other` does: `x [T, in]`, `weight [out, in]`, `bias [out]`, results
-/// `[T, out]`. Weights are read once for both.
+/// Activations of one side, and how they are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// `[T, in]`.
+    pub x: &'a Tensor<f32>,
+    /// As the side that is judged reads them.
+    pub own: Reading,
+    /// As the other side does, if that is another reading.
+    pub other: Option<Reading>,
+}
+
+/// `x Wᵀ + b` as `own` reads `x`, and the values as `other` does, for each that is asked for: `weight [out, in]`, `bias
+/// [out]`, results `[T, out]`. Weights are read once for all.
 ///
 /// *Plain*: each weight is rounded once where the format has minimums; each of the `⌈in / 16⌉ + 4` additions that a term
 /// passes through rounds, the bias once more. *Coded*: activations are `d q` exactly; per block the product of both
 /// scales, at most the integer's conversion, and one addition round, then the joining of minimums and the bias. `f64`
 /// itself errs by less than `in · 2⁻⁵³ Σ|w x|`, 2⁻²⁹ of the bounds and not counted; how exact plain activations are is
 /// derived in `digits`.
-pub fn evaluate(
+pub fn evaluate(weight: Matrix<'_>, bias: Option<&[f32]>, asked: &[Asked<'_>]) -> Vec<(Declared, Option<Vec<f64>>)> {
+    let readings =
+        |asked: &Asked<'_>| -> Vec<Reading> { [Some(asked.own), asked.other].into_iter().flatten().collect() };
+    if whole::most(weight.tensor_type()).is_none() {
+        return asked.iter().map(|a| floats(weight, bias, a.x, &readings(a))).collect();
+    }
+    let isa = Isa::detect();
+    let operand = |a: &Asked<'_>| digits::Operand::new(isa, weight.tensor_type(), a.x, &readings(a));
+    products::evaluate(isa, weight, bias, &asked.iter().map(operand).collect::<Vec<_>>())
+}
+
+/// Plain float weights.
+fn floats(
     weight: Matrix<'_>,
     bias: Option<&[f32]>,
     x: &Tensor<f32>,
-    own: Reading,
-    other: Option<Reading>,
+    readings: &[Reading],
 ) -> (Declared, Option<Vec<f64>>) {
-    let readings: Vec<Reading> = [Some(own), other].into_iter().flatten().collect();
-    let (parts, task) = match whole::most(weight.tensor_type()) {
-        Some(_) => {
-            let operand = digits::Operand::new(weight.tensor_type(), x, &readings);
-            (products::evaluate(Isa::detect(), weight, bias, &operand), products::TASK)
-        }
-        None => (floats(weight, bias, x, &readings), TASK),
-    };
-    gather(&parts, task, (x.rows(), weight.rows()), other.is_some())
-}
-
-/// Some rows' outputs: those of the reading that is judged, and the values of the other.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Made {
-    /// `[positions, rows]`.
-    pub(super) own: Declared,
-    /// The same; empty where there is no other.
-    pub(super) other: Vec<f64>,
-}
-
-impl Made {
-    pub(super) fn new(rows: usize, positions: usize, other: bool) -> Made {
-        Made { own: Declared::zeros(positions, rows), other: vec![0.0; if other { positions * rows } else { 0 }] }
-    }
-}
-
-/// Puts parts of `task` rows each side by side.
-fn gather(parts: &[Made], task: usize, (positions, rows): (usize, usize), other: bool) -> (Declared, Option<Vec<f64>>) {
-    let join = |of: &(dyn Fn(&Made) -> &[f64] + Sync)| {
-        let mut all = vec![0.0; positions * rows];
-        all.par_chunks_mut(rows.max(1)).enumerate().for_each(|(t, row)| {
-            for (to, part) in row.chunks_mut(task).zip(parts) {
-                let n = to.len();
-                to.copy_from_slice(&of(part)[t * n..(t + 1) * n]);
-            }
-        });
-        all
-    };
-    let own = Declared {
-        rows: positions,
-        cols: rows,
-        value: join(&|part| &part.own.value),
-        spread: join(&|part| &part.own.spread),
-        bound: join(&|part| &part.own.bound),
-    };
-    (own, other.then(|| join(&|part| &part.other)))
-}
-
-/// Plain float weights, in tasks of [`TASK`] rows.
-fn floats(weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32>, readings: &[Reading]) -> Vec<Made> {
     let operands: Vec<Operand> = readings.iter().map(|r| operand(*r, x)).collect();
-    let positions = x.rows();
-    let per_row = positions * readings.len();
     let made = rows(weight, &operands);
-    let task = |(task, outputs): (usize, &[Output])| {
-        let count = outputs.len() / per_row;
-        let mut made = Made::new(count, positions, readings.len() > 1);
-        for (i, output) in outputs.iter().enumerate() {
-            let (row, reading, t) = (i / per_row, i % per_row / positions, i % positions);
-            let bias = bias.map(|b| f64::from(b[task * TASK + row]));
-            let (value, spread, bound) = Join::new(readings[reading], bias, weight.cols()).of(output);
-            match reading {
-                0 => made.own.set(t * count + row, value, spread, bound),
-                _ => made.other[t * count + row] = value,
-            }
-        }
-        made
+    let output = |reading: usize, t: usize, row: usize| {
+        let bias = bias.map(|b| f64::from(b[row]));
+        let output = &made[(row * readings.len() + reading) * x.rows() + t];
+        Join::new(readings[reading], bias, weight.cols()).of(output)
     };
-    made.par_chunks((TASK * per_row).max(1)).enumerate().map(task).collect()
+    let mut own = Declared::zeros(x.rows(), weight.rows());
+    own.fill(|t, row| output(0, t, row));
+    let other = (readings.len() > 1).then(|| {
+        let mut values = vec![0.0; x.rows() * weight.rows()];
+        values.par_chunks_mut(weight.rows().max(1)).enumerate().for_each(|(t, values)| {
+            values.iter_mut().enumerate().for_each(|(row, value)| *value = output(1, t, row).0);
+        });
+        values
+    });
+    (own, other)
 }
 
 /// All outputs in f64: of each row, for each operand, those of its positions.
@@ -135,7 +107,21 @@ impl Join {
         let value = output.value + self.bias;
         let magnitude = output.magnitude + self.bias.abs();
         let spread = spread(output.squares + self.has_bias * value * value, self.small);
-        (value, spread, self.gamma * magnitude + self.small * UNIT * super::TINY)
+        (value, spread, self.gamma * magnitude + self.small * UNIT * TINY)
+    }
+}
+
+impl Join {
+    /// The same of sixteen outputs.
+    #[inline(always)]
+    pub(super) fn lanes<W: Wide>(&self, wide: W, dot: W::V, squares: W::V, magnitude: W::V) -> [W::V; 3] {
+        let value = wide.add(dot, wide.splat(self.bias));
+        let squares = wide.fma(wide.mul(wide.splat(self.has_bias), value), value, squares);
+        let least = wide.splat(self.small * TINY * TINY);
+        let spread = wide.mul(wide.splat(UNIT), wide.sqrt(wide.add(squares, least)));
+        let magnitude = wide.add(magnitude, wide.splat(self.bias.abs()));
+        let bound = wide.fma(wide.splat(self.gamma), magnitude, wide.splat(self.small * UNIT * TINY));
+        [value, spread, bound]
     }
 }
 
@@ -159,15 +145,16 @@ pub fn read(reading: Reading, x: &[f32], out: &mut [f64]) {
         return;
     };
     for (x, out) in x.chunks(block).zip(out.chunks_mut(block)) {
-        let coded = code(reading, x);
-        for (out, q) in out.iter_mut().zip(&coded.q) {
-            *out = f64::from(coded.d) * f64::from(*q);
+        let coded = code::<1>(reading, x.as_chunks().0);
+        for (out, [q]) in out.iter_mut().zip(&coded.q) {
+            *out = f64::from(coded.d[0]) * f64::from(*q);
         }
     }
 }
 
-/// One block of activations, coded.
-pub(super) fn code(reading: Reading, x: &[f32]) -> quantise::Coded {
+/// One block of activations of each of `N` positions, coded.
+#[inline(always)]
+pub(super) fn code<const N: usize>(reading: Reading, x: &[[f32; N]]) -> quantise::Coded<N> {
     match reading {
         Reading::Q8_0 => quantise::q8_0(x),
         Reading::Q8x32 => quantise::q8_32(x),

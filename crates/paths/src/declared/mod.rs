@@ -28,13 +28,16 @@ pub mod linear;
 mod ops;
 mod products;
 mod quantise;
+mod sheet;
+mod state;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod whole;
 
 use rayon::prelude::*;
 use twinpath_engine::{Op, Tensor};
-use twinpath_formats::Matrix;
+use twinpath_formats::{Matrix, TensorType};
 
 use crate::Path;
 
@@ -98,18 +101,24 @@ impl Declared {
 
     /// Sets every element to the value, spread and bound of its row and column, rows side by side.
     fn fill(&mut self, one: impl Fn(usize, usize) -> (f64, f64, f64) + Sync) {
-        let cols = self.cols.max(1);
-        let rows =
-            self.value.par_chunks_mut(cols).zip(self.spread.par_chunks_mut(cols)).zip(self.bound.par_chunks_mut(cols));
-        rows.enumerate().for_each(|(t, ((value, spread), bound))| {
+        self.fill_rows(|t, [value, spread, bound]| {
             for i in 0..value.len() {
                 (value[i], spread[i], bound[i]) = one(t, i);
             }
         });
     }
+
+    /// Lets `row` set the values, spreads and bounds of each row.
+    fn fill_rows(&mut self, row: impl Fn(usize, [&mut [f64]; 3]) + Sync) {
+        let cols = self.cols.max(1);
+        let rows =
+            self.value.par_chunks_mut(cols).zip(self.spread.par_chunks_mut(cols)).zip(self.bound.par_chunks_mut(cols));
+        rows.enumerate().for_each(|(t, ((value, spread), bound))| row(t, [value, spread, bound]));
+    }
 }
 
 /// `γ_k = k u / (1 - k u)`.
+#[inline(always)]
 fn gamma(roundings: f64) -> f64 {
     roundings * UNIT / (1.0 - roundings * UNIT)
 }
@@ -119,6 +128,18 @@ fn gamma(roundings: f64) -> f64 {
 #[inline(always)]
 fn spread(squares: f64, roundings: f64) -> f64 {
     UNIT * (squares + roundings * TINY * TINY).sqrt()
+}
+
+/// How both paths read `x` where it meets weights of this type.
+pub fn asked<'a>(
+    own: &dyn Path,
+    other: Option<&dyn Path>,
+    tensor_type: TensorType,
+    x: &'a Tensor<f32>,
+) -> linear::Asked<'a> {
+    let own = own.reading(tensor_type);
+    let other = other.map(|path| path.reading(tensor_type)).filter(|other| *other != own);
+    linear::Asked { x, own, other }
 }
 
 /// `op` on `inputs` as `own` declares it, and the values that `other` declares where that is something else. Weights are
@@ -133,9 +154,8 @@ pub fn evaluate(
     inputs: &[&Tensor<f32>],
 ) -> (Declared, Option<Vec<f64>>) {
     let Op::Linear { weight, bias } = *op else { return (ops::evaluate(op, inputs), None) };
-    let reading = |path: &dyn Path| path.reading(weight.tensor_type());
-    let other = other.map(reading).filter(|other| *other != reading(own));
-    linear::evaluate(weight, bias, inputs[0], reading(own), other)
+    let mut made = linear::evaluate(weight, bias, &[asked(own, other, weight.tensor_type(), inputs[0])]);
+    made.pop().unwrap_or_else(|| unreachable!("one was asked for"))
 }
 
 /// Whether the format's weights are rounded when they are decoded to f32: those with a minimum.

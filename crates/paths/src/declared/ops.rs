@@ -9,6 +9,7 @@ use twinpath_formats::Matrix;
 use super::gemm::LANES;
 use super::{Declared, TINY, UNIT, gamma, spread};
 use crate::math::MAX_EXP_ERROR_ULPS;
+use crate::simd::{Isa, Kernel};
 
 /// Error of exp as a multiple of `u`: one unit in the last place is at most `2 u` of the value.
 const EXP: f64 = 2.0 * MAX_EXP_ERROR_ULPS;
@@ -34,6 +35,7 @@ pub(super) fn evaluate(op: &Op<'_>, inputs: &[&T32]) -> Declared {
 }
 
 /// A value that is rounded `times` times, each error relative to it.
+#[inline(always)]
 fn rounded(value: f64, times: f64) -> (f64, f64, f64) {
     let bound = gamma(times) * value.abs() + times * UNIT * TINY;
     (value, spread(times * value * value, times), bound)
@@ -227,28 +229,87 @@ fn mix(heads: usize, kv_heads: usize, mask: Mask, p: &T32, v: &T32) -> Declared 
 /// `x / (1 + e^-x)`: exp enters with the share `e / (1 + e)`, the sum and the quotient round once each. Where `e` is
 /// infinite in f32 the declared value is 0; next to that place either answer is faithful.
 fn silu(x: &T32) -> Declared {
-    let limit = f64::from(f32::MAX);
-    let one = |x: f32| {
-        let x = f64::from(x);
-        let e = libm::exp(-x);
-        let value = x / (1.0 + e);
-        if e > 0.999 * limit {
-            let value = if e > 1.001 * limit { 0.0 } else { value };
-            return (value, (x / e).abs() + TINY, (x / e).abs() + TINY);
-        }
-        let share = EXP * e / (1.0 + e);
-        let small = UNIT * TINY;
-        let spread = UNIT * value.abs() * (share * share + 2.0).sqrt() + small;
-        (value, spread, UNIT * value.abs() * (share + 2.0) * SECOND_ORDER + small)
-    };
+    let isa = Isa::detect();
     let mut made = Declared::zeros(x.rows(), x.cols());
-    made.fill(|t, i| one(x.row(t)[i]));
+    made.fill_rows(|t, made| isa.run(Silu { x: x.row(t), made }));
     made
+}
+
+/// A row of it.
+struct Silu<'a> {
+    x: &'a [f32],
+    made: [&'a mut [f64]; 3],
+}
+
+impl Kernel for Silu<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let limit = f64::from(f32::MAX);
+        let [value, spread, bound] = self.made;
+        let made = value.iter_mut().zip(spread).zip(bound);
+        for (x, ((value, spread), bound)) in self.x.iter().zip(made) {
+            let x = f64::from(*x);
+            let e = exp(-x);
+            let quotient = x / (1.0 + e);
+            let (at_edge, beyond) = (e > 0.999 * limit, e > 1.001 * limit);
+            let share = EXP * e / (1.0 + e);
+            let small = UNIT * TINY;
+            let edge = (x / e).abs() + TINY;
+            let plain = UNIT * quotient.abs() * (share * share + 2.0).sqrt() + small;
+            let most = UNIT * quotient.abs() * (share + 2.0) * SECOND_ORDER + small;
+            *value = if beyond { 0.0 } else { quotient };
+            *spread = if at_edge { edge } else { plain };
+            *bound = if at_edge { edge } else { most };
+        }
+    }
+}
+
+/// `e^x` to some units of 2⁻⁵², in steps that LLVM vectorises; what is beyond 2^±1022 is that. `x = k ln 2 + r` with `r` at
+/// most half of ln 2, whose series' fourteenth term is below 2⁻⁵⁷.
+#[inline(always)]
+pub(super) fn exp(x: f64) -> f64 {
+    // ln 2 in a part of 32 bits, whose multiples are exact, and the rest of it.
+    const LN_2: [f64; 2] = [f64::from_bits(0x3fe6_2e42_fee0_0000), f64::from_bits(0x3dea_39ef_3579_3c76)];
+    /// Above it, f64 holds whole numbers alone, in their low bits.
+    const ROUND: f64 = 1.5 * (1u64 << 52) as f64;
+    let limit = 1022.0 * std::f64::consts::LN_2;
+    let within = if x > limit { limit } else { x };
+    let within = if within < -limit { -limit } else { within };
+    let k = within * std::f64::consts::LOG2_E + ROUND;
+    let whole = k - ROUND;
+    let r = (-whole).mul_add(LN_2[1], (-whole).mul_add(LN_2[0], within));
+    let mut series = 1.0;
+    for n in [13.0, 12.0, 11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0] {
+        series = (r * (1.0 / n)).mul_add(series, 1.0);
+    }
+    series * f64::from_bits((k.to_bits() << 52).wrapping_add(1.0f64.to_bits()))
 }
 
 /// One rounding.
 fn zip(x: &T32, y: &T32, f: impl Fn(f64, f64) -> f64 + Sync) -> Declared {
+    let isa = Isa::detect();
     let mut made = Declared::zeros(x.rows(), x.cols());
-    made.fill(|t, i| rounded(f(f64::from(x.row(t)[i]), f64::from(y.row(t)[i])), 1.0));
+    made.fill_rows(|t, made| isa.run(Zip { x: x.row(t), y: y.row(t), f: &f, made }));
     made
+}
+
+/// A row of it.
+struct Zip<'a, F> {
+    x: &'a [f32],
+    y: &'a [f32],
+    f: &'a F,
+    made: [&'a mut [f64]; 3],
+}
+
+impl<F: Fn(f64, f64) -> f64> Kernel for Zip<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let [value, spread, bound] = self.made;
+        let made = value.iter_mut().zip(spread).zip(bound);
+        for ((x, y), ((value, spread), bound)) in self.x.iter().zip(self.y).zip(made) {
+            (*value, *spread, *bound) = rounded((self.f)(f64::from(*x), f64::from(*y)), 1.0);
+        }
+    }
 }

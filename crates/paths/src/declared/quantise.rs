@@ -1,47 +1,78 @@
-//! Coding of activations, written from its definition.
+//! Coding of activations, written from its definition: blocks of several positions side by side.
 
-/// One coded block.
-pub(super) struct Coded {
+/// One block of each of `N` positions, coded.
+pub(super) struct Coded<const N: usize> {
     /// The scale; NaN when the block holds a value that is not finite.
-    pub(super) d: f32,
+    pub(super) d: [f32; N],
     /// What values were multiplied by before rounding; 0 for a block that counts as zero.
-    pub(super) inverse: f32,
+    pub(super) inverse: [f32; N],
     /// The codes.
-    pub(super) q: Vec<f32>,
+    pub(super) q: Vec<[f32; N]>,
 }
 
 /// Q8_K: with `max` the (first) value of largest magnitude, `iscale = -127 / max`, `q = min(127, rint(iscale x))`,
 /// `d = 1 / iscale`. A block whose `iscale` overflows counts as zero.
-pub(super) fn q8_k(x: &[f32]) -> Coded {
-    let mut max = 0.0f32;
+#[inline(always)]
+pub(super) fn q8_k<const N: usize>(x: &[[f32; N]]) -> Coded<N> {
+    let mut max = [0.0f32; N];
     for v in x {
-        if v.abs() > max.abs() {
-            max = *v;
+        for l in 0..N {
+            max[l] = if v[l].abs() > max[l].abs() { v[l] } else { max[l] };
         }
     }
-    let inverse = -127.0 / max;
-    code(x, inverse, |v| v.min(127.0), 1.0 / inverse)
+    let inverse = max.map(|max| -127.0 / max);
+    code(x, inverse, inverse.map(|inverse| 1.0 / inverse))
 }
 
 /// Q8_0: `s = max |x| / 127`, `q = rint(x (1 / s))`, `d = s` rounded to f16.
-pub(super) fn q8_0(x: &[f32]) -> Coded {
+#[inline(always)]
+pub(super) fn q8_0<const N: usize>(x: &[[f32; N]]) -> Coded<N> {
     let coded = q8_32(x);
-    Coded { d: half::f16::from_f32(coded.d).to_f32(), ..coded }
+    Coded { d: coded.d.map(|d| half::f16::from_f32(d).to_f32()), ..coded }
 }
 
 /// `d = max |x| / 127`, `q = rint(x (1 / d))`.
-pub(super) fn q8_32(x: &[f32]) -> Coded {
-    let scale = x.iter().fold(0.0f32, |m, v| m.max(v.abs())) / 127.0;
-    code(x, 1.0 / scale, |v| v, scale)
+#[inline(always)]
+pub(super) fn q8_32<const N: usize>(x: &[[f32; N]]) -> Coded<N> {
+    let mut max = [0.0f32; N];
+    for v in x {
+        for l in 0..N {
+            max[l] = if v[l].abs() > max[l] { v[l].abs() } else { max[l] };
+        }
+    }
+    let d = max.map(|max| max / 127.0);
+    code(x, d.map(|d| 1.0 / d), d)
 }
 
-fn code(x: &[f32], inverse: f32, clip: impl Fn(f32) -> f32, d: f32) -> Coded {
-    let zeros = || vec![0.0; x.len()];
-    if x.iter().any(|v| !v.is_finite()) {
-        return Coded { d: f32::NAN, inverse: 0.0, q: zeros() };
+/// Codes are cut to 127; only Q8_K's can be beyond, `1 / d` of the others is never enough larger.
+#[inline(always)]
+fn code<const N: usize>(x: &[[f32; N]], mut inverse: [f32; N], mut d: [f32; N]) -> Coded<N> {
+    let mut finite = [true; N];
+    for v in x {
+        for l in 0..N {
+            finite[l] &= v[l].is_finite();
+        }
     }
-    if !inverse.is_finite() {
-        return Coded { d: 0.0, inverse: 0.0, q: zeros() };
+    for l in 0..N {
+        if !finite[l] {
+            (d[l], inverse[l]) = (f32::NAN, 0.0);
+        } else if !inverse[l].is_finite() {
+            (d[l], inverse[l]) = (0.0, 0.0);
+        }
     }
-    Coded { d, inverse, q: x.iter().map(|v| clip((v * inverse).round_ties_even())).collect() }
+    let mut q = vec![[0.0; N]; x.len()];
+    for (q, v) in q.iter_mut().zip(x) {
+        for l in 0..N {
+            let code = (v[l] * inverse[l]).round_ties_even();
+            // Compared so that NaN, whose inverse is 0, gives 0.
+            q[l] = if inverse[l] == 0.0 {
+                0.0
+            } else if code < 127.0 {
+                code
+            } else {
+                127.0
+            };
+        }
+    }
+    Coded { d, inverse, q }
 }

@@ -2,7 +2,9 @@ use twinpath_engine::{Mask, Numerics, Op, Pairing, Point, Rope, Site, Tensor};
 use twinpath_formats::Matrix;
 use twinpath_formats::quant::FORMATS;
 
-use super::{Declared, Reading, SIGMA, UNIT, anatomy, digits, dots, evaluate, linear, products, whole};
+use super::dots::{Digits, Dots, LANES, Parts, ROWS, Spans, moments};
+use super::lanes::{Lanes, Portable, Wide};
+use super::{Declared, Reading, SIGMA, UNIT, anatomy, digits, evaluate, linear, ops, products, whole};
 use crate::simd::Isa;
 use crate::test_values::{Random, blocks};
 use crate::{FusedQ8k, FusedQ8x32, PATHS, Path, Standalone};
@@ -57,32 +59,71 @@ fn whole_numbers_make_the_weights_exactly() {
     }
 }
 
+/// Sums of one tile of rows with digits, on one instruction set.
+fn dots(isa: Isa, spans: Spans, w: &[[i16; whole::CHUNK]; ROWS], x: &[[i16; LANES]], bytes: bool) -> Vec<Lanes> {
+    let dots = Dots::new(isa, [spans.span].into_iter());
+    let (mut weights, mut sums) = (dots.weights(), Parts::ZERO);
+    for (r, row) in w.iter().enumerate() {
+        weights.row_mut(r).copy_from_slice(row);
+        weights.split(r);
+    }
+    for (r, i) in [(0, 0), (5, 17), (31, 255)] {
+        assert_eq!(weights.at(r, i), w[r][i], "{}", isa.name());
+    }
+    let digits = Digits::new(isa, spans, x, bytes);
+    let from = whole::CHUNK - spans.span;
+    dots.sums(&weights, from, spans.span, &digits, &mut sums);
+    (0..ROWS).map(|r| sums.row(Portable, r)).collect()
+}
+
 #[test]
 fn integer_dots_are_the_same_on_every_instruction_set_up_to_the_largest_sums() {
     let mut random = Random::new(10);
-    let mut w = [[0i16; whole::CHUNK]; dots::ROWS];
-    w.as_flattened_mut().iter_mut().for_each(|w| *w = (random.bits() % 8193) as i16 - 4096);
-    // Rows of the largest weights meet lanes of the largest digits: 64 · 4096 · 8191 < 2³¹.
-    w[0] = [-4096; whole::CHUNK];
-    let mut x = vec![[[0i16; 2]; dots::LANES]; 32];
-    x.as_flattened_mut().as_flattened_mut().iter_mut().for_each(|x| *x = (random.bits() % 16383) as i16 - 8191);
-    x.iter_mut().for_each(|x| (x[0], x[1]) = ([8191; 2], [-8191; 2]));
-    for from in [0, 5, 96] {
-        let mut expected = [[0i32; dots::LANES]; dots::ROWS];
-        for (r, row) in expected.iter_mut().enumerate() {
-            for (l, sum) in row.iter_mut().enumerate() {
-                let term = |i: usize| i64::from(w[r][2 * from + i]) * i64::from(x[i / 2][l][i % 2]);
-                *sum = (0..64).map(term).sum::<i64>().try_into().unwrap();
+    let mut w = [[0i16; whole::CHUNK]; ROWS];
+    let mut x = vec![[0i16; LANES]; whole::CHUNK];
+    // Spans and pieces, the largest weight whose sums fit, and the largest digit.
+    for (span, piece, most, largest) in
+        [(256, 256, 1023, 8191), (256, 64, 4095, 8191), (256, 256, 4096, 127), (32, 32, 31, 8191), (64, 64, 4095, 8191)]
+    {
+        let mut one = |most: i16| (random.bits() % (2 * most as u64 + 1)) as i16 - most;
+        w.as_flattened_mut().iter_mut().for_each(|w| *w = one(most));
+        x.as_flattened_mut().iter_mut().for_each(|x| *x = one(largest));
+        // Rows of the largest weights meet lanes of the largest digits.
+        (w[0], w[20]) = ([-most; whole::CHUNK], [most; whole::CHUNK]);
+        x.iter_mut().for_each(|x| (x[0], x[1]) = (largest, -largest));
+        let expected = |r: usize, l: usize| {
+            let columns = whole::CHUNK - span..whole::CHUNK;
+            columns.map(|i| i64::from(w[r][i]) * i64::from(x[i][l])).sum::<i64>() as f64
+        };
+        for isa in Isa::all_available() {
+            let sums = dots(isa, Spans { span, piece }, &w, &x, largest == 127);
+            for (r, sums) in sums.iter().enumerate() {
+                for l in 0..LANES {
+                    assert_eq!(sums[l], expected(r, l), "{} row {r} lane {l} of {span} columns", isa.name());
+                }
             }
         }
+    }
+}
+
+#[test]
+fn moments_are_the_same_on_every_instruction_set() {
+    let mut random = Random::new(11);
+    let steps: [i16; 16] = std::array::from_fn(|g| (g * g) as i16 - 63);
+    let mut integers = [0i16; whole::CHUNK];
+    integers.iter_mut().for_each(|w| *w = (random.bits() % 8193) as i16 - 4096);
+    for integers in [integers, [-4096; whole::CHUNK]] {
+        let squares: f64 = integers.iter().map(|i| f64::from(*i) * f64::from(*i)).sum();
+        let stepped: f64 = integers.iter().zip(0..).map(|(i, at)| f64::from(*i) * f64::from(steps[at / 16])).sum();
         for isa in Isa::all_available() {
-            let mut sums = [[1; dots::LANES]; dots::ROWS];
-            dots::dots(isa, &w, from, &x, &mut sums);
-            assert!(sums == expected, "{} from {from}", isa.name());
-            let steps: [i16; 16] = std::array::from_fn(|g| (g * g) as i16 - 63);
-            let moments = dots::moments(isa, &w[0], &steps);
-            assert_eq!(moments, dots::moments(Isa::PORTABLE, &w[0], &steps), "{}", isa.name());
-            assert_eq!((moments[0], moments[8]), (32 << 24, -4096 * 16 * (-63 - 62)), "{}", isa.name());
+            let moments = moments(isa, &integers, &steps);
+            let of = |part: &[i32]| part.iter().map(|m| f64::from(*m)).sum::<f64>();
+            assert_eq!((of(&moments[..8]), of(&moments[8..])), (squares, stepped), "{}", isa.name());
+        }
+        assert_eq!((Portable.squares(&integers), Portable.stepped(&integers, &steps)), (squares, stepped));
+        #[cfg(target_arch = "x86_64")]
+        if let Some(wide) = super::lanes::Avx512::new(Isa::detect()) {
+            assert_eq!((wide.squares(&integers), wide.stepped(&integers, &steps)), (squares, stepped));
         }
     }
 }
@@ -92,48 +133,55 @@ fn whole_numbers_give_the_sums_of_f64_for_every_format_and_set_of_readings() {
     use Reading::{Plain, Q8_0, Q8K, Q8x32};
     let mut random = Random::new(12);
     for f in FORMATS.iter().filter(|f| f.block_len() > 1) {
-        // Columns beside a chunk of 256, rows beside a tile of 12, positions beside a block of 16.
-        for (rows, cols, positions) in [(1, 96, 1), (13, 1312, 3), (30, 256, 17)] {
+        // Columns beside a chunk of 256, rows beside a tile of 32, positions beside a block of 16.
+        for (rows, cols, positions) in [(1, 96, 1), (33, 1312, 3), (30, 256, 17)] {
             let cols = (cols as usize).next_multiple_of(f.block_len());
             let bytes = blocks(f.tensor_type(), rows * (cols / f.block_len()), &mut random);
             let weight = Matrix::new(f.tensor_type(), rows, cols, &bytes).unwrap();
             let x = random.tensor(positions, cols);
             for readings in [&[Plain][..], &[Q8K], &[Q8_0, Plain], &[Q8K, Plain], &[Plain, Q8x32], &[Q8x32, Q8K]] {
-                let operands: Vec<_> = readings.iter().map(|r| linear::operand(*r, &x)).collect();
-                let expected = linear::rows(weight, &operands);
-                let mut w = vec![0.0; cols];
-                let mut norm = |row: usize| {
-                    weight.decode_row(row, &mut w);
-                    w.iter().map(|w| w * w).sum::<f64>().sqrt()
-                };
-                let norms: Vec<f64> = (0..rows).map(&mut norm).collect();
-                for isa in Isa::all_available() {
-                    let operand = digits::Operand::new(f.tensor_type(), &x, readings);
-                    let made = products::evaluate(isa, weight, None, &operand);
-                    assert_eq!(made.len(), rows.div_ceil(products::TASK));
-                    for (i, expected) in expected.iter().enumerate() {
-                        let (row, which, t) =
-                            (i / readings.len() / positions, i / positions % readings.len(), i % positions);
-                        let (part, in_part) = (&made[row / products::TASK], row % products::TASK);
-                        let at = t * part.own.cols + in_part;
-                        let reading = readings[which];
-                        // At most 2⁻²⁸ of the largest activation is left over. That is 1, and the norm of n of them
-                        // 0.58 √n: by Cauchy and Schwarz 1 / 0.58 times that of the magnitude, chance aside.
-                        let share = if reading == Plain { 2.5 * UNIT / 16.0 } else { 0.0 };
-                        let rounding = 1e-16 * (cols as f64).powf(1.5) * norms[row];
-                        let what = format!("{} {} {readings:?} {reading:?} {rows} x {cols}, {i}", f.name(), isa.name());
-                        let value = if which == 0 { part.own.value[at] } else { part.other[at] };
-                        let off = (value - expected.value).abs();
-                        assert!(off <= share * expected.magnitude + rounding, "{what}: {off:e}");
-                        if which == 0 {
-                            let (_, spread, bound) = linear::Join::new(reading, None, cols).of(expected);
-                            let bounds = part.own.bound[at] / bound;
-                            assert!((bounds - 1.0).abs() < 1e-9, "{what}: {bounds}");
-                            let spreads = part.own.spread[at] / spread;
-                            assert!((0.2..5.0).contains(&spreads), "{what}: {spreads}");
-                        }
-                    }
-                }
+                check_sums(weight, &x, readings);
+            }
+        }
+    }
+}
+
+/// The sums of whole numbers, and what the error model makes of them, against those of f64.
+fn check_sums(weight: Matrix<'_>, x: &Tensor<f32>, readings: &[Reading]) {
+    let (rows, cols, positions) = (weight.rows(), weight.cols(), x.rows());
+    let operands: Vec<_> = readings.iter().map(|r| linear::operand(*r, x)).collect();
+    let expected = linear::rows(weight, &operands);
+    let mut w = vec![0.0; cols];
+    let mut norm = |row: usize| {
+        weight.decode_row(row, &mut w);
+        w.iter().map(|w| w * w).sum::<f64>().sqrt()
+    };
+    let norms: Vec<f64> = (0..rows).map(&mut norm).collect();
+    for isa in Isa::all_available() {
+        let operand = digits::Operand::new(isa, weight.tensor_type(), x, readings);
+        let (own, other) = products::evaluate(isa, weight, None, &[operand]).remove(0);
+        assert_eq!(
+            (own.rows, own.cols, own.value.len(), own.bound.len()),
+            (positions, rows, positions * rows, positions * rows)
+        );
+        for (i, expected) in expected.iter().enumerate() {
+            let (row, which, t) = (i / readings.len() / positions, i / positions % readings.len(), i % positions);
+            let (at, reading) = (t * rows + row, readings[which]);
+            // At most 2⁻²⁸ of the largest activation is left over. That is 1, and the norm of n of them 0.58 √n: by
+            // Cauchy and Schwarz 1 / 0.58 times that of the magnitude, chance aside.
+            let share = if reading == Reading::Plain { 2.5 * UNIT / 16.0 } else { 0.0 };
+            let rounding = 1e-16 * (cols as f64).powf(1.5) * norms[row];
+            let format = weight.format().name();
+            let what = format!("{format} {} {readings:?} {reading:?} {rows} x {cols}, {i}", isa.name());
+            let value = if which == 0 { own.value[at] } else { other.as_ref().unwrap()[at] };
+            let off = (value - expected.value).abs();
+            assert!(off <= share * expected.magnitude + rounding, "{what}: {off:e}");
+            if which == 0 {
+                let (_, spread, bound) = linear::Join::new(reading, None, cols).of(expected);
+                let bounds = own.bound[at] / bound;
+                assert!((bounds - 1.0).abs() < 1e-9, "{what}: {bounds}");
+                let spreads = own.spread[at] / spread;
+                assert!((0.2..5.0).contains(&spreads), "{what}: {spreads}");
             }
         }
     }
@@ -146,13 +194,27 @@ fn declared_values_have_the_same_bits_on_every_instruction_set_and_for_any_numbe
         let (rows, cols) = (61, 512 + f.block_len());
         let bytes = blocks(f.tensor_type(), rows * (cols / f.block_len()), &mut random);
         let weight = Matrix::new(f.tensor_type(), rows, cols, &bytes).unwrap();
-        let x = random.tensor(19, cols);
-        let operand = digits::Operand::new(f.tensor_type(), &x, &[Reading::Q8K, Reading::Plain]);
-        let expected = products::evaluate(Isa::PORTABLE, weight, None, &operand);
+        let (mut x, y) = (random.tensor(19, cols), random.tensor(3, cols));
+        // One that stands out.
+        x.row_mut(2)[70] = 300.0;
+        let bias = random.values(rows);
+        let operands = |isa| {
+            let readings: [(&Tensor<f32>, &[Reading]); 3] = [
+                (&x, &[Reading::Q8K, Reading::Plain]),
+                (&y, &[Reading::Plain]),
+                (&x, &[Reading::Plain, Reading::Q8x32]),
+            ];
+            readings.map(|(x, readings)| digits::Operand::new(isa, f.tensor_type(), x, readings))
+        };
+        let expected = products::evaluate(Isa::PORTABLE, weight, Some(&bias), &operands(Isa::PORTABLE));
+        for (i, operand) in operands(Isa::PORTABLE).into_iter().enumerate() {
+            let alone = products::evaluate(Isa::PORTABLE, weight, Some(&bias), &[operand]).remove(0);
+            assert!(alone == expected[i], "{} operand {i} beside others", f.name());
+        }
         for isa in Isa::all_available() {
             for threads in [1, 3] {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let found = pool.install(|| products::evaluate(isa, weight, None, &operand));
+                let found = pool.install(|| products::evaluate(isa, weight, Some(&bias), &operands(isa)));
                 assert!(found == expected, "{} {} {threads} threads", f.name(), isa.name());
             }
         }
@@ -226,7 +288,8 @@ fn the_spread_estimated_from_chunks_is_near_the_exact_one() {
         let x = random.tensor(1, cols);
         let paths: [&dyn Path; 3] = [&Standalone::new(), &FusedQ8k::new(), &FusedQ8x32::new()];
         for reading in paths.map(|path| path.reading(f.tensor_type())) {
-            let (made, _) = linear::evaluate(weight, None, &x, reading, None);
+            let asked = linear::Asked { x: &x, own: reading, other: None };
+            let (made, _) = linear::evaluate(weight, None, &[asked]).remove(0);
             for row in 0..rows {
                 let (value, spread, bound) = linear::exact(weight, None, x.row(0), reading, row);
                 assert!((made.value[row] - value).abs() <= 0.1 * spread, "{} {reading:?} row {row}", f.name());
@@ -236,6 +299,23 @@ fn the_spread_estimated_from_chunks_is_near_the_exact_one() {
             }
         }
     }
+}
+
+#[test]
+fn the_vectorised_exponential_is_right_to_some_units() {
+    let mut random = Random::new(14);
+    for i in 0..200_000 {
+        let x = f64::from(random.signed()) * [0.4, 5.0, 90.0, 708.0][i % 4];
+        let (found, expected) = (ops::exp(x), libm::exp(x));
+        // Fourteen steps of Horner's rule round by 2⁻⁵³ each, the last ones in full; libm's is right to one unit.
+        assert!((found / expected - 1.0).abs() <= 8.0 * f64::EPSILON, "{x}: {found:e} {expected:e}");
+    }
+    for (x, least, most) in
+        [(0.0, 1.0, 1.0), (1e4, 4e307, 5e307), (f64::INFINITY, 4e307, 5e307), (-1e30, 2e-308, 3e-308)]
+    {
+        assert!((least..=most).contains(&ops::exp(x)), "{x}: {}", ops::exp(x));
+    }
+    assert!(ops::exp(f64::NAN).is_nan());
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn block<const N: usize>(bytes: &[u8]) -> &[u8; N] {
 
 #[inline(always)]
 fn half(b: &[u8], at: usize) -> f64 {
-    f16::from_le_bytes([b[at], b[at + 1]]).to_f64()
+    f16::from_le_bytes([b[at], b[at + 1]]).to_f64_const()
 }
 
 /// `N` bytes from byte `at`.

@@ -53,8 +53,6 @@ use twinpath_formats::{Matrix, TensorType};
 
 use self::bytes::Bytes;
 use self::tiles::{Interleaved, Layout, Tiles};
-#[cfg(target_arch = "x86_64")]
-pub(crate) use self::x86::amx::TILES;
 use crate::q8::{Codes, Q8_K_BLOCK, Scales, Shape};
 use crate::simd::{Isa, Level};
 use crate::{standalone, team};

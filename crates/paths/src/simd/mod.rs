@@ -5,6 +5,8 @@
 //! once per instruction set by [`Isa::run`]. The others match on [`Isa::level`] and call a `#[target_feature]` function of
 //! their own. Either way the instruction set changes the speed and never a bit of the result.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
 pub(crate) mod combine;
 pub mod dot;
 

@@ -13,16 +13,17 @@ use super::Vnni;
 use super::lanes::{Fill, Lanes, Side, Stored};
 use crate::fused::tile::{Sums as Totals, finish};
 use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS};
-use crate::simd::{Isa, Level};
+use crate::simd::Isa;
+use crate::simd::amx::{HasTiles, TileRegisters};
 
 /// AMX beside VNNI.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::fused) struct Amx(Vnni);
+pub(in crate::fused) struct Amx(Vnni, HasTiles);
 
 impl Amx {
     /// If `isa` has it.
     pub(in crate::fused) fn new(isa: Isa) -> Option<Self> {
-        Vnni::new(isa).filter(|_| isa.level() >= Level::Amx).map(Amx)
+        Some(Amx(Vnni::new(isa)?, HasTiles::new(isa)?))
     }
 
     /// What it is beside.
@@ -73,7 +74,7 @@ pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, mut fill: impl Fil
     let (mut strips, mut sums) = ([Strip::ZERO; 2], [Sums::ZERO; 2]);
     let zero = Totals { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
     let mut totals = vec![zero; positions];
-    let configured = Configured::new(s);
+    let tiles = TileRegisters::shaped(s.1);
     for first in (0..rows).step_by(ROWS) {
         totals.fill(zero);
         let (mut step, mut before) = (0, None);
@@ -83,7 +84,7 @@ pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, mut fill: impl Fil
             let q = &job.codes.q[b * positions * 256..(b + 1) * positions * 256];
             for start in (0..positions).step_by(POSITIONS) {
                 let q = if start < whole { &q[start * 256..] } else { &tail[b * POSITIONS * 256..] };
-                configured.multiply(&q[..POSITIONS * 256], &strips[b % 2], &mut sums[step % 2]);
+                multiply(&tiles, &q[..POSITIONS * 256], &strips[b % 2], &mut sums[step % 2]);
                 if let Some((b, start)) = before.replace((b, start)) {
                     add::<F>(job, (b, start), &strips[b % 2], &sums[(step + 1) % 2], &mut totals);
                 }
@@ -231,89 +232,53 @@ fn turn(blocks: &[Block; ROWS], at: usize) -> [__m512i; 16] {
     v
 }
 
-/// This thread's tiles have their shape: 16 rows of 64 bytes. Dropped, they are given back.
-struct Configured(());
-
-/// The shape of tiles: palette 1; of each of eight 64 bytes per row (from byte 16, u16 each) and 16 rows (from byte 48).
-#[repr(C, align(64))]
-pub(crate) struct Palette(pub(crate) [u8; 64]);
-
-/// See [`Palette`].
-pub(crate) static TILES: Palette = {
-    let mut palette = [0; 64];
-    palette[0] = 1;
-    let mut i = 0;
-    while i < 8 {
-        palette[16 + 2 * i] = 64;
-        palette[48 + i] = 16;
-        i += 1;
+/// The sums of 32 positions' codes with a strip.
+#[inline(always)]
+fn multiply(_tiles: &TileRegisters, q: &[i8], strip: &Strip, sums: &mut Sums) {
+    assert_eq!(q.len(), POSITIONS * 256, "two tiles of positions");
+    // Tiles 0 to 3 are the sums, 4 and 5 positions, 6 and 7 the low and high bytes of rows, 64 values at a time.
+    macro_rules! values {
+        ($positions:literal, $more:literal, $low:literal, $high:literal) => {
+            concat!(
+                "tileloadd tmm4, [{q} + {block}*1 + ",
+                $positions,
+                "]\n",
+                "tileloadd tmm6, [{w} + {line}*1 + ",
+                $low,
+                "]\n",
+                "tileloadd tmm7, [{w} + {line}*1 + ",
+                $high,
+                "]\n",
+                "tdpbssd tmm0, tmm4, tmm6\n",
+                "tileloadd tmm5, [{q} + {block}*1 + ",
+                $more,
+                "]\n",
+                "tdpbssd tmm1, tmm4, tmm7\n",
+                "tdpbssd tmm2, tmm5, tmm6\n",
+                "tdpbssd tmm3, tmm5, tmm7\n",
+            )
+        };
     }
-    Palette(palette)
-};
-
-impl Configured {
-    fn new(_: Amx) -> Configured {
-        // SAFETY: an `Amx` exists only where AMX was detected and the system lets this process use it; 64 readable bytes.
-        // Nothing that the compiler makes touches tiles.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) TILES.0.as_ptr(), options(nostack, preserves_flags, readonly)) };
-        Configured(())
-    }
-
-    /// The sums of 32 positions' codes with a strip.
-    #[inline(always)]
-    fn multiply(&self, q: &[i8], strip: &Strip, sums: &mut Sums) {
-        assert_eq!(q.len(), POSITIONS * 256, "two tiles of positions");
-        // Tiles 0 to 3 are the sums, 4 and 5 positions, 6 and 7 the low and high bytes of rows, 64 values at a time.
-        macro_rules! values {
-            ($positions:literal, $more:literal, $low:literal, $high:literal) => {
-                concat!(
-                    "tileloadd tmm4, [{q} + {block}*1 + ",
-                    $positions,
-                    "]\n",
-                    "tileloadd tmm6, [{w} + {line}*1 + ",
-                    $low,
-                    "]\n",
-                    "tileloadd tmm7, [{w} + {line}*1 + ",
-                    $high,
-                    "]\n",
-                    "tdpbssd tmm0, tmm4, tmm6\n",
-                    "tileloadd tmm5, [{q} + {block}*1 + ",
-                    $more,
-                    "]\n",
-                    "tdpbssd tmm1, tmm4, tmm7\n",
-                    "tdpbssd tmm2, tmm5, tmm6\n",
-                    "tdpbssd tmm3, tmm5, tmm7\n",
-                )
-            };
-        }
-        // SAFETY: `self` proves AMX and the shape of the tiles. Read are 32 positions of 256 bytes and a strip's low and high
-        // bytes, twice 4096 and adjacent; written are the 4096 bytes of `sums`. No tile is used across this statement.
-        unsafe {
-            asm!(
-                "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
-                values!("0", "4096", "0", "4096"),
-                values!("64", "4160", "1024", "5120"),
-                values!("128", "4224", "2048", "6144"),
-                values!("192", "4288", "3072", "7168"),
-                "tilestored [{sums} + {line}*1], tmm0",
-                "tilestored [{sums} + {line}*1 + 1024], tmm1",
-                "tilestored [{sums} + {line}*1 + 2048], tmm2",
-                "tilestored [{sums} + {line}*1 + 3072], tmm3",
-                q = in(reg) q.as_ptr(),
-                w = in(reg) &raw const *strip,
-                sums = in(reg) &raw mut *sums,
-                block = in(reg) 256usize,
-                line = in(reg) 64usize,
-                options(nostack, preserves_flags),
-            );
-        }
-    }
-}
-
-impl Drop for Configured {
-    fn drop(&mut self) {
-        // SAFETY: `self` proves AMX.
-        unsafe { asm!("tilerelease", options(nostack, preserves_flags, nomem)) };
+    // SAFETY: `_tiles` proves AMX and the shape of the tiles. Read are 32 positions of 256 bytes and a strip's low and high
+    // bytes, twice 4096 and adjacent; written are the 4096 bytes of `sums`. No tile is used across this statement.
+    unsafe {
+        asm!(
+            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+            values!("0", "4096", "0", "4096"),
+            values!("64", "4160", "1024", "5120"),
+            values!("128", "4224", "2048", "6144"),
+            values!("192", "4288", "3072", "7168"),
+            "tilestored [{sums} + {line}*1], tmm0",
+            "tilestored [{sums} + {line}*1 + 1024], tmm1",
+            "tilestored [{sums} + {line}*1 + 2048], tmm2",
+            "tilestored [{sums} + {line}*1 + 3072], tmm3",
+            q = in(reg) q.as_ptr(),
+            w = in(reg) &raw const *strip,
+            sums = in(reg) &raw mut *sums,
+            block = in(reg) 256usize,
+            line = in(reg) 64usize,
+            options(nostack, preserves_flags),
+        );
     }
 }
 
