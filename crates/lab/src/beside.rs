@@ -63,6 +63,7 @@ impl Desk {
 
     /// Gives what was found of the first side's ops to them.
     pub(crate) fn hand_out(&self, first: &mut [Recorded]) {
+        assert!(self.waiting.borrow().is_empty(), "both sides run one model, whose ops are the same");
         for (site, judged) in self.judged.borrow_mut().drain(..) {
             if let Some(recorded) = first.iter_mut().find(|recorded| recorded.site == site) {
                 recorded.judged = Some(judged);
