@@ -28,6 +28,7 @@ pub struct Histogram {
 const BEYOND: usize = BINS;
 /// Where exact values are counted.
 const EXACT: usize = BINS + 1;
+
 /// Accumulates a [`Histogram`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistogramSum {

@@ -170,7 +170,7 @@ impl<'p> Replay<'p> {
         (judged, own)
     }
 
-    /// What is found; what is declared is worked out where that is asked for.
+    /// What is found of `own`, which is declared; elements near their tolerance are worked out again in it.
     fn judge_by_residuals(
         &self,
         op: &Op<'_>,

@@ -7,7 +7,6 @@ use twinpath_formats::Matrix;
 use super::digits;
 use super::gemm::{LANES, Operand, Output, Rows};
 use super::lanes::Wide;
-
 use super::{Declared, Reading, TINY, UNIT, anatomy, gamma, products, quantise, rounds_when_decoded, spread, whole};
 use crate::simd::Isa;
 

@@ -1,7 +1,7 @@
 //! Dot products of packed weights in exact whole numbers, with what the error model needs of them.
 //!
-//! A row is read once for all positions and both readings. Sums over as many columns as `i32` holds are exact; they meet
-//! their scales in f64, as do the minimums. Lanes are positions.
+//! A row is read once for all positions, readings and operands. Sums over all columns that share their scales are exact; they
+//! meet these in f64, as do the minimums. Lanes are positions.
 
 use twinpath_formats::Matrix;
 
