@@ -180,6 +180,7 @@ impl Step<2> for RowSums {
 }
 
 /// The first element whose difference is `abs`.
+#[inline(always)]
 fn peak(
     position: usize,
     value: &[f64],
@@ -187,7 +188,7 @@ fn peak(
     abs: f64,
     channels: impl Fn(usize) -> usize,
 ) -> Option<Peak> {
-    let i = value.iter().zip(reference).position(|(x, r)| (x - r).abs() == abs)?;
+    let i = lanes::find(value.len().min(reference.len()), |i| (value[i] - reference[i]).abs() == abs)?;
     Some(Peak { abs, position, channel: channels(i), value: value[i], reference: reference[i] })
 }
 

@@ -28,6 +28,8 @@ pub struct Histogram {
 const BEYOND: usize = BINS;
 /// Where exact values are counted.
 const EXACT: usize = BINS + 1;
+/// At least as many as there are places, a power of two.
+const PLACES: usize = (BINS + 2).next_power_of_two();
 
 /// Accumulates a [`Histogram`].
 #[derive(Debug, Clone, PartialEq)]
@@ -48,20 +50,24 @@ pub(crate) type Place = u8;
 /// Of a residual of as many spreads, where one is `spread`.
 #[inline(always)]
 pub(crate) fn place(spreads: f64, spread: f64) -> Place {
-    let bin = (spreads / SIGMA + CALIBRATED) * PER_SIGMA;
-    let inside = bin >= 0.0 && bin < BINS as f64;
-    let place = if inside { bin as i32 } else { BEYOND as i32 };
-    (if spreads == 0.0 && spread == 0.0 { EXACT as i32 } else { place }) as Place
+    let bin = spreads * (PER_SIGMA / SIGMA) + CALIBRATED * PER_SIGMA;
+    // A cast that saturates would be made one by one.
+    let whole = (bin + WHOLE).to_bits() >> 40 & 0xff;
+    let place = if bin >= 0.0 && bin < BINS as f64 { whole } else { BEYOND as u64 };
+    (if spreads == 0.0 && spread == 0.0 { EXACT as u64 } else { place }) as Place
 }
+
+/// Added to a number below 2¹¹, it leaves 40 bits of it behind the point.
+const WHOLE: f64 = 1.5 * (1u64 << 12) as f64;
 
 impl HistogramSum {
     /// Counts residuals where they belong: four neighbours in tables of their own, as equal ones would wait for each other.
     #[inline(always)]
     pub(crate) fn count(&mut self, places: &[Place]) {
-        let mut counts = [[0u32; 1 << 8]; 4];
+        let mut counts = [[0u32; PLACES]; 4];
         for four in places.chunks(4) {
             for (counts, place) in counts.iter_mut().zip(four) {
-                let count = &mut counts[usize::from(*place)];
+                let count = &mut counts[usize::from(*place) % PLACES];
                 *count = count.wrapping_add(1);
             }
         }

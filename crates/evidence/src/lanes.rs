@@ -61,6 +61,23 @@ pub(crate) fn select(x: &Lanes, mask: &[u64; LANES], other: f64) -> Lanes {
     selected
 }
 
+/// The first index below `len` for which `is` holds: looked for in many at once, as a search that may end anywhere is made
+/// one by one.
+#[inline(always)]
+pub(crate) fn find(len: usize, is: impl Fn(usize) -> bool) -> Option<usize> {
+    const MANY: usize = 8 * LANES;
+    for first in (0..len).step_by(MANY) {
+        let mut any = false;
+        for i in first..len.min(first + MANY) {
+            any |= is(i);
+        }
+        if any {
+            return (first..len).find(|i| is(*i));
+        }
+    }
+    None
+}
+
 /// The sum of all lanes.
 #[inline(always)]
 pub(crate) fn total(lanes: &Lanes) -> f64 {

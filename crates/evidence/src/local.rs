@@ -190,6 +190,16 @@ impl LocalSum {
         self.flagged
     }
 
+    /// Elements of which the declared value is no number, so far.
+    pub fn not_judged(&self) -> u64 {
+        self.not_judged
+    }
+
+    /// The largest residual so far, in units of the calibrated tolerance.
+    pub fn calibrated(&self) -> f64 {
+        self.calibrated
+    }
+
     /// Notes activations that were taken to have been coded the other way.
     pub fn add_flips(&mut self, flips: usize) {
         self.flips += flips;

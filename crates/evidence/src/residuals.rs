@@ -22,10 +22,11 @@ pub struct Residuals<'a> {
 
 impl Residuals<'_> {
     /// The first element whose residual is `spreads`, the largest, to the last bits.
+    #[inline(always)]
     pub(crate) fn worst(&self, spreads: f64) -> Option<Residual> {
         let least = spreads * (1.0 - 4.0 * f64::EPSILON);
-        let at = |row: &usize| (self.value[*row] - self.declared[*row]).abs() >= least * self.spread[*row];
-        (0..self.value.len()).find(at).map(|row| self.element(row))
+        let largest = |row: usize| (self.value[row] - self.declared[row]).abs() >= least * self.spread[row];
+        lanes::find(self.value.len(), largest).map(|row| self.element(row))
     }
 
     /// One of its elements.

@@ -12,7 +12,7 @@ use twinpath_formats::Matrix;
 use twinpath_paths::Path;
 use twinpath_paths::declared::{Declared, Reading, blame, evaluate, linear};
 
-use self::rows::{judge_all, suspects};
+use self::rows::{is_calm, judge_all, suspects};
 use crate::contrast;
 use crate::statistical::Outputs;
 
@@ -183,9 +183,12 @@ impl<'p> Replay<'p> {
         // Half of the run's chance of a false alarm is for elements, half for gains.
         let (lambda, gain_lambda) =
             (lambda(self.alpha / 2.0, self.sites, elements), lambda(self.alpha / 2.0, self.sites, self.positions));
-        let mut local = self.judge_linear(op, inputs, value, own, lambda);
-        let (sum, worst) = judge_all(value, own, first_row, lambda);
-        local.merge(sum);
+        let (mut local, mut worst) = judge_all(value, own, first_row, lambda);
+        if matches!(op, Op::Linear { .. }) && !is_calm(&local) {
+            let flips = self.judge_linear(op, inputs, value, own, lambda);
+            (local, worst) = judge_all(value, own, first_row, lambda);
+            local.merge(flips);
+        }
         if let Op::Norm { weight, .. } = op
             && let Some((gain, spread)) = contrast::common_gain(value, own, weight.len())
         {

@@ -1,5 +1,6 @@
 //! One side of a comparison: something that can say, layer by layer, what it computed.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -369,14 +370,10 @@ impl Cells {
     }
 
     /// The counting elements of a row.
-    pub(crate) fn pick(&self, row: &[f64], out: &mut Vec<f64>) {
-        out.clear();
-        match &self.keys {
-            None => out.extend_from_slice(row),
-            Some(keys) => {
-                row.chunks_exact(self.cols / self.heads).for_each(|h| out.extend_from_slice(&h[keys.clone()]))
-            }
-        }
+    pub(crate) fn pick<'a>(&self, row: &'a [f64]) -> Cow<'a, [f64]> {
+        let Some(keys) = &self.keys else { return Cow::Borrowed(row) };
+        let heads = row.chunks_exact(self.cols / self.heads);
+        Cow::Owned(heads.flat_map(|head| &head[keys.clone()]).copied().collect())
     }
 
     /// Index in the whole row of the `i`-th counting element.

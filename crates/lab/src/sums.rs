@@ -139,11 +139,9 @@ fn lift(row: &mut [f64], normalised: bool) {
 fn split(sum: &mut SplitSum, cells: &Cells, b: &Recorded, t: usize, [row_a, row_b]: [&[f64]; 2]) {
     let Some(replayed) = b.judged.as_ref().and_then(|j| j.replayed.as_ref()) else { return };
     let cols = b.values.shape().1;
-    let (mut own, mut other) = (Vec::new(), Vec::new());
-    cells.pick(&replayed.own[t * cols..(t + 1) * cols], &mut own);
-    if let Some(values) = &replayed.other {
-        cells.pick(&values[t * cols..(t + 1) * cols], &mut other);
-    }
-    let a_on_b = if replayed.other.is_some() { &other } else { &own };
-    sum.add(&SplitRow { a: row_a, b: row_b, a_on_b, b_on_b: &own });
+    let row = t * cols..(t + 1) * cols;
+    let b_on_b = cells.pick(&replayed.own[row.clone()]);
+    let a_on_b = replayed.other.as_ref().map(|values| cells.pick(&values[row]));
+    let a_on_b = a_on_b.as_ref().unwrap_or(&b_on_b);
+    sum.add(&SplitRow { a: row_a, b: row_b, a_on_b, b_on_b: &b_on_b });
 }

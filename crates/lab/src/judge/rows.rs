@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 use twinpath_engine::Tensor;
-use twinpath_evidence::verdict::{CALIBRATED, SIGMA};
 use twinpath_evidence::{LocalSum, Residual, Residuals, within};
 use twinpath_paths::declared::Declared;
 use twinpath_paths::simd::{Isa, Kernel};
@@ -12,40 +11,15 @@ use super::element;
 /// Share of the calibrated tolerance, estimated, from which an element is worked out.
 const SUSPECT: f64 = 0.8;
 
+/// Whether all elements are clearly inside their calibrated tolerance.
+pub(super) fn is_calm(local: &LocalSum) -> bool {
+    local.not_judged() == 0 && within(local.calibrated(), SUSPECT)
+}
+
 /// Elements that are not clearly inside their calibrated tolerance, with the residual in units of it.
 pub(super) fn suspects(value: &Tensor<f32>, own: &Declared) -> Vec<(f64, usize)> {
-    let isa = Isa::detect();
-    let of_row = |t: usize| {
-        let at = t * own.cols;
-        let row = at..at + own.cols;
-        // Nearly every row is inside as a whole.
-        if isa.run(Inside { found: value.row(t), declared: &own.value[row.clone()], spread: &own.spread[row] }) {
-            return Vec::new();
-        }
-        let over = (at..at + own.cols).map(|i| (element(value, own, 0, i).calibrated(), i));
-        over.filter(|(over, _)| !within(*over, SUSPECT)).collect()
-    };
-    (0..value.rows()).into_par_iter().flat_map_iter(of_row).collect()
-}
-
-/// Whether all elements of a row are clearly inside their calibrated tolerance, in the instruction set that it is run on.
-struct Inside<'a> {
-    found: &'a [f32],
-    declared: &'a [f64],
-    spread: &'a [f64],
-}
-
-impl Kernel for Inside<'_> {
-    type Output = bool;
-    #[inline(always)]
-    fn run(self) -> bool {
-        let limit = SUSPECT * CALIBRATED * SIGMA;
-        let mut inside = true;
-        for ((v, d), s) in self.found.iter().zip(self.declared).zip(self.spread) {
-            inside &= (f64::from(*v) - d).abs() <= limit * s;
-        }
-        inside
-    }
+    let over = |i: usize| (element(value, own, 0, i).calibrated(), i);
+    (0..own.value.len()).into_par_iter().map(over).filter(|(over, _)| !within(*over, SUSPECT)).collect()
 }
 
 /// All elements judged, and the index of the worst convicted one.

@@ -9,7 +9,7 @@
 mod x86;
 
 use super::lanes::{Aligned, Wide};
-use super::whole::CHUNK;
+use super::whole::{CHUNK, Integers};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::amx::{HasTiles, TileRegisters};
 use crate::simd::{Isa, Kernel, Level};
@@ -25,8 +25,8 @@ pub(super) const LANES: usize = 16;
 pub(super) type Pairs = Aligned<[[i16; 2]; LANES]>;
 /// Four neighbouring columns of sixteen positions.
 pub(super) type Quads = Aligned<[[i8; 4]; LANES]>;
-/// Rows of weights in 256 columns.
-pub(super) type Integers = [Aligned<[i16; CHUNK]>];
+/// Rows of weights in 256 columns, as pairs meet them.
+type Words = [Aligned<[i16; CHUNK]>];
 /// Sums of each row and position.
 pub(super) type Sums = [[i32; LANES]; ROWS];
 
@@ -88,41 +88,53 @@ fn reads_quads(isa: Isa, span: usize) -> bool {
 
 /// A tile of rows.
 pub(super) struct Weights {
-    /// All rows; where tiles alone read them, in bytes, one after the other.
-    integers: Vec<Aligned<[i16; CHUNK]>>,
+    /// Where pairs meet them; empty where tiles alone do.
+    words: Vec<Aligned<[i16; CHUNK]>>,
     #[cfg(target_arch = "x86_64")]
     bytes: Option<Box<x86::Bytes>>,
 }
 
 impl Weights {
-    /// Row `r`, to be written and then [`split`](Weights::split).
-    #[inline(always)]
-    pub(super) fn row_mut(&mut self, r: usize) -> &mut [i16; CHUNK] {
-        let rows = self.integers.len();
-        &mut self.integers[r % rows]
-    }
-
     /// The integer in column `i` of row `r`.
     pub(super) fn at(&self, r: usize, i: usize) -> i16 {
         #[cfg(target_arch = "x86_64")]
         if let Some(bytes) = &self.bytes {
             return i16::from(bytes.high[r][i]) * 128 + i16::from(bytes.low[r][i]);
         }
-        self.integers[r][i]
+        self.words[r][i]
     }
 
-    /// Lets tiles read what was written to row `r`.
+    /// Sets row `r`. Of each 32 columns, the sum of the squares of the integers, then that of their products with the step
+    /// of their 16.
     #[inline(always)]
-    pub(super) fn split(&mut self, r: usize) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(bytes) = &mut self.bytes {
-            let (low, high) = (&mut bytes.low[r], &mut bytes.high[r]);
-            let integers = &self.integers[r % self.integers.len()];
-            for ((low, high), w) in low.iter_mut().zip(high).zip(&**integers) {
-                (*low, *high) = ((w & 127) as i8, (w >> 7) as i8);
+    pub(super) fn put(&mut self, isa: Isa, r: usize, integers: &Integers, steps: &[i8; 16]) -> [i32; 16] {
+        if let Some(words) = self.words.get_mut(r) {
+            (0..CHUNK).for_each(|i| words[i] = integers.at(i));
+        }
+        match isa.level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni | Level::Amx => {
+                let bytes = self.bytes.as_mut().map(|bytes| [&mut bytes.low[r], &mut bytes.high[r]]);
+                // SAFETY: an `Isa` of this level exists only if the features of the function were detected; AMX's include
+                // VNNI.
+                unsafe { x86::put(integers, steps, bytes) }
             }
+            _ => moments(integers, steps),
         }
     }
+}
+
+/// See [`Weights::put`].
+fn moments(integers: &Integers, steps: &[i8; 16]) -> [i32; 16] {
+    let mut moments = [0i32; 16];
+    for g in 0..8 {
+        for i in 32 * g..32 * g + 32 {
+            let integer = i32::from(integers.at(i));
+            moments[g] += integer * integer;
+            moments[8 + g] += integer * i32::from(steps[i / 16]);
+        }
+    }
+    moments
 }
 
 /// Makes sums over the columns of a span.
@@ -150,7 +162,7 @@ impl Dots {
     /// A tile of rows to be multiplied.
     pub(super) fn weights(&self) -> Weights {
         Weights {
-            integers: vec![Aligned([0; CHUNK]); if self.pairs { ROWS } else { 1 }],
+            words: vec![Aligned([0; CHUNK]); if self.pairs { ROWS } else { 0 }],
             #[cfg(target_arch = "x86_64")]
             bytes: self.tiles.is_some().then(|| Box::new(x86::Bytes::ZERO)),
         }
@@ -164,7 +176,7 @@ impl Dots {
             Digits::Pairs { pairs: x, piece } => {
                 out.made = Made::Pieces(span / piece);
                 for (from, out) in (from..from + span).step_by(*piece).zip(&mut out.sums) {
-                    pairs(self.isa, &w.integers, from / 2, &x[from / 2..(from + piece) / 2], out);
+                    pairs(self.isa, &w.words, from / 2, &x[from / 2..(from + piece) / 2], out);
                 }
             }
             #[cfg(target_arch = "x86_64")]
@@ -173,16 +185,17 @@ impl Dots {
                     unreachable!("quads are made for tiles")
                 };
                 let columns = from / 4..(from + span) / 4;
-                let [low_sums, high_sums] = out.pairs_mut();
-                x86::quads(tiles, bytes, from, &low[columns.clone()], low_sums);
-                if !high.is_empty() {
-                    x86::quads(tiles, bytes, from, &high[columns], high_sums);
-                }
                 out.made = match (high.is_empty(), *piece == span) {
                     (true, _) => Made::Two,
-                    (false, true) => Made::Four,
+                    (false, true) => Made::Three,
                     (false, false) => Made::Wide,
                 };
+                let low = &low[columns.clone()];
+                if high.is_empty() {
+                    x86::bytes(tiles, bytes, from, low, out.first_mut());
+                } else {
+                    x86::words(tiles, bytes, from, [low, &high[columns]], out.first_mut());
+                }
             }
             #[cfg(not(target_arch = "x86_64"))]
             Digits::Quads { .. } => unreachable!("no tiles here"),
@@ -205,8 +218,8 @@ enum Made {
     Pieces(usize),
     /// Low and high parts of weights.
     Two,
-    /// The same with low, then with high parts of digits; the sum fits `i32`.
-    Four,
+    /// Low with low parts of weights and digits, low with high ones both ways, and high ones; the sum fits `i32`.
+    Three,
     /// The same where it may not.
     Wide,
 }
@@ -214,19 +227,18 @@ enum Made {
 impl Parts {
     pub(super) const ZERO: Parts = Parts { sums: [[[0; LANES]; ROWS]; 4], made: Made::Pieces(0) };
 
-    /// Those of low and high parts of weights with low digits, then with high ones.
+    /// The first of them.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn pairs_mut(&mut self) -> [&mut [Sums; 2]; 2] {
-        let [low, high] = self.sums.as_chunks_mut().0 else { unreachable!("twice two") };
-        [low, high]
+    fn first_mut<const N: usize>(&mut self) -> &mut [Sums; N] {
+        self.sums.first_chunk_mut().unwrap_or_else(|| unreachable!("no more than all"))
     }
 
     /// The sums of row `r`, exactly: of parts `2¹⁴ high high + 2⁷ (high low + low high) + low low`. Where the whole fits
     /// `i32`, it does not matter that a part may not.
     #[inline(always)]
     pub(super) fn row<W: Wide>(&self, wide: W, r: usize) -> W::V {
-        let [a, b, c, d] = &self.sums;
+        let [a, b, c, _] = &self.sums;
         match self.made {
             Made::Pieces(n) => {
                 let mut sum = wide.whole(&a[r]);
@@ -236,17 +248,14 @@ impl Parts {
                 sum
             }
             Made::Two => wide.joined([&a[r], &b[r]]),
-            Made::Four => wide.joined_twice([&a[r], &b[r], &c[r], &d[r]]),
-            Made::Wide => {
-                let (low, high) = (wide.joined([&a[r], &b[r]]), wide.joined([&c[r], &d[r]]));
-                wide.fma(wide.splat(128.0), high, low)
-            }
+            Made::Three => wide.joined_twice([&a[r], &b[r], &c[r]]),
+            Made::Wide => wide.fma(wide.splat(16384.0), wide.whole(&c[r]), wide.joined([&a[r], &b[r]])),
         }
     }
 }
 
 /// `out[r][l] = Σ w[r][2 (from + i) + j] · x[i][l][j]` over the pairs `i` of `x` and `j` of 0 and 1.
-fn pairs(isa: Isa, w: &Integers, from: usize, x: &[Pairs], out: &mut Sums) {
+fn pairs(isa: Isa, w: &Words, from: usize, x: &[Pairs], out: &mut Sums) {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of this level exists only if the features of the function were detected; AMX's include VNNI.
@@ -255,27 +264,8 @@ fn pairs(isa: Isa, w: &Integers, from: usize, x: &[Pairs], out: &mut Sums) {
     }
 }
 
-/// Of each 32 integers of a row, the sum of squares, then that of the products with the step of their 16.
-pub(super) fn moments(isa: Isa, integers: &[i16; CHUNK], steps: &[i16; 16]) -> [i32; 16] {
-    match isa.level() {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` of this level exists only if the features of the function were detected; AMX's include VNNI.
-        Level::Avx512Vnni | Level::Amx => unsafe { x86::moments(integers, steps) },
-        _ => {
-            let mut moments = [0i32; 16];
-            for (g, integers) in integers.as_chunks::<32>().0.iter().enumerate() {
-                for (l, i) in integers.iter().map(|i| i32::from(*i)).enumerate() {
-                    moments[g] += i * i;
-                    moments[8 + g] += i * i32::from(steps[2 * g + l / 16]);
-                }
-            }
-            moments
-        }
-    }
-}
-
 struct Portable<'a> {
-    w: &'a Integers,
+    w: &'a Words,
     from: usize,
     x: &'a [Pairs],
     out: &'a mut Sums,

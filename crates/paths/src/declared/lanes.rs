@@ -4,7 +4,6 @@
 use std::ops::{Deref, DerefMut};
 
 use super::dots::LANES;
-use super::whole::CHUNK;
 
 /// Something that begins where a line of the cache does: a vector of 64 bytes that lies across two is read twice.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,8 +44,8 @@ pub(super) trait Wide: Copy {
     fn whole(self, from: &[i32; LANES]) -> Self::V;
     /// `low + 128 high` of integers, exactly, as far as `i32` holds it.
     fn joined(self, parts: [&[i32; LANES]; 2]) -> Self::V;
-    /// `low + 128 high` of such pairs: their low parts, then their high ones.
-    fn joined_twice(self, parts: [&[i32; LANES]; 4]) -> Self::V;
+    /// `low + 128 middle + 2¹⁴ high` of integers, exactly, if `i32` holds it.
+    fn joined_twice(self, parts: [&[i32; LANES]; 3]) -> Self::V;
     /// To memory.
     fn store(self, v: Self::V, to: &mut Lanes);
     /// `a + b`.
@@ -59,18 +58,8 @@ pub(super) trait Wide: Copy {
     fn abs(self, a: Self::V) -> Self::V;
     /// `√a`.
     fn sqrt(self, a: Self::V) -> Self::V;
-
-    /// The sum of squares of whole numbers, exactly.
-    #[inline(always)]
-    fn squares(self, integers: &[i16; CHUNK]) -> f64 {
-        integers.iter().map(|i| i64::from(*i) * i64::from(*i)).sum::<i64>() as f64
-    }
-    /// The sum of their products with the step of their 16, exactly, where no eighth of it leaves `i32`.
-    #[inline(always)]
-    fn stepped(self, integers: &[i16; CHUNK], steps: &[i16; 16]) -> f64 {
-        let of_16 = |i: &[i16; 16]| i.iter().map(|i| i64::from(*i)).sum::<i64>();
-        integers.as_chunks().0.iter().zip(steps).map(|(i, step)| of_16(i) * i64::from(*step)).sum::<i64>() as f64
-    }
+    /// Asks for what lies there to be brought to the cache; nothing, where it cannot be asked.
+    fn fetch<T>(self, from: *const T, count: usize);
 
     /// The sum of all lanes: of those eight apart, four, two and one.
     #[inline(always)]
@@ -115,8 +104,8 @@ impl Wide for Portable {
         each(|l| f64::from(low[l].wrapping_add(high[l] << 7)))
     }
     #[inline(always)]
-    fn joined_twice(self, [a, b, c, d]: [&[i32; LANES]; 4]) -> Lanes {
-        each(|l| f64::from(a[l].wrapping_add(b[l].wrapping_add(c[l]) << 7).wrapping_add(d[l] << 14)))
+    fn joined_twice(self, [low, middle, high]: [&[i32; LANES]; 3]) -> Lanes {
+        each(|l| f64::from(low[l].wrapping_add(middle[l] << 7).wrapping_add(high[l] << 14)))
     }
     #[inline(always)]
     fn store(self, v: Lanes, to: &mut Lanes) {
@@ -142,6 +131,8 @@ impl Wide for Portable {
     fn sqrt(self, a: Lanes) -> Lanes {
         each(|l| a[l].sqrt())
     }
+    #[inline(always)]
+    fn fetch<T>(self, _: *const T, _: usize) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -151,7 +142,7 @@ pub(super) use x86::Avx512;
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{CHUNK, LANES, Lanes, Wide};
+    use super::{LANES, Lanes, Wide};
     use crate::simd::{Isa, Level};
 
     /// AVX-512. Its functions are inlined into a caller that is compiled for it.
@@ -182,33 +173,6 @@ mod x86 {
         _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
     }
 
-    /// Each lane sums sixteen squares of at most 2²⁴.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn squares(integers: &[i16; CHUNK]) -> f64 {
-        let mut sum = _mm512_setzero_si512();
-        for x in integers.as_chunks::<32>().0 {
-            // SAFETY: 64 readable bytes; the load asks for no alignment.
-            let x = unsafe { _mm512_loadu_si512(x.as_ptr().cast()) };
-            sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, x));
-        }
-        total(widened(sum))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn stepped(integers: &[i16; CHUNK], steps: &[i16; 16]) -> f64 {
-        let mut sum = _mm512_setzero_si512();
-        for (x, steps) in integers.as_chunks::<32>().0.iter().zip(steps.as_chunks::<2>().0) {
-            let (low, high) = (_mm256_set1_epi16(steps[0]), _mm256_set1_epi16(steps[1]));
-            let step = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
-            // SAFETY: 64 readable bytes; the load asks for no alignment.
-            let x = unsafe { _mm512_loadu_si512(x.as_ptr().cast()) };
-            sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, step));
-        }
-        total(widened(sum))
-    }
-
     impl Wide for Avx512 {
         type V = [__m512d; 2];
 
@@ -236,12 +200,12 @@ mod x86 {
             }
         }
         #[inline(always)]
-        fn joined_twice(self, parts: [&[i32; LANES]; 4]) -> Self::V {
+        fn joined_twice(self, parts: [&[i32; LANES]; 3]) -> Self::V {
             // SAFETY: sixteen readable i32 each; `self` proves AVX-512.
             unsafe {
-                let [a, b, c, d] = parts.map(|part| _mm512_loadu_si512(part.as_ptr().cast()));
-                let middle = _mm512_slli_epi32::<7>(_mm512_add_epi32(b, c));
-                widened(_mm512_add_epi32(_mm512_add_epi32(a, middle), _mm512_slli_epi32::<14>(d)))
+                let [low, middle, high] = parts.map(|part| _mm512_loadu_si512(part.as_ptr().cast()));
+                let above = _mm512_add_epi32(_mm512_slli_epi32::<7>(middle), _mm512_slli_epi32::<14>(high));
+                widened(_mm512_add_epi32(low, above))
             }
         }
         #[inline(always)]
@@ -278,14 +242,11 @@ mod x86 {
             unsafe { [_mm512_sqrt_pd(a[0]), _mm512_sqrt_pd(a[1])] }
         }
         #[inline(always)]
-        fn squares(self, integers: &[i16; CHUNK]) -> f64 {
-            // SAFETY: `self` proves AVX-512.
-            unsafe { squares(integers) }
-        }
-        #[inline(always)]
-        fn stepped(self, integers: &[i16; CHUNK], steps: &[i16; 16]) -> f64 {
-            // SAFETY: `self` proves AVX-512.
-            unsafe { stepped(integers, steps) }
+        fn fetch<T>(self, from: *const T, count: usize) {
+            for line in (0..count * size_of::<T>()).step_by(64) {
+                // SAFETY: a prefetch reads nothing that the program sees and faults nowhere.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(line)) };
+            }
         }
         #[inline(always)]
         fn total(self, a: Self::V) -> f64 {

@@ -30,8 +30,9 @@ pub(super) fn evaluate(
     operands: &[Operand],
 ) -> Vec<(Declared, Option<Vec<f64>>)> {
     let shapes: Vec<_> = operands.iter().map(|o| (o.positions, o.readings.len() > 1)).collect();
-    sheet::fill(&shapes, weight.rows(), TASK, |rows, parts| {
-        let task = Task { isa, weight: weight.rows_of(rows.clone()), bias: bias.map(|b| &b[rows]), operands, parts };
+    let scratch = || Scratch::new(isa, weight, operands);
+    sheet::fill(&shapes, weight.rows(), TASK, scratch, |scratch, rows, parts| {
+        let task = Task { isa, weight: weight.rows_of(rows.clone()), bias: bias.map(|b| &b[rows]), scratch, parts };
         #[cfg(target_arch = "x86_64")]
         if let Some(wide) = Avx512::new(isa) {
             return isa.run(On { wide, task });
@@ -40,37 +41,60 @@ pub(super) fn evaluate(
     })
 }
 
+/// Where one thread works, task after task.
+struct Scratch<'a> {
+    dots: Dots,
+    tile: Tile,
+    /// Of one operand after the other, span after span and in each plane after plane: what all share stays in the cache.
+    parts: Vec<Parts>,
+    /// Of each operand.
+    sums: Vec<Sums<'a>>,
+}
+
+impl<'a> Scratch<'a> {
+    fn new(isa: Isa, weight: Matrix<'_>, operands: &'a [Operand]) -> Scratch<'a> {
+        let dots = Dots::new(isa, operands.iter().map(|o| o.span));
+        let tile = Tile::new(&dots, weight.tensor_type());
+        let most = operands.iter().map(|operand| CHUNK / operand.span * operand.plane_count()).max().unwrap_or(0);
+        let sums = operands.iter().map(|operand| Sums::new(weight, operand)).collect();
+        Scratch { dots, tile, parts: vec![Parts::ZERO; most], sums }
+    }
+}
+
 /// Some rows of weights, and where their outputs go.
-struct Task<'a, 'p> {
+struct Task<'a, 'o, 'p> {
     isa: Isa,
     weight: Matrix<'a>,
     bias: Option<&'a [f32]>,
-    operands: &'a [Operand],
+    scratch: &'a mut Scratch<'o>,
     parts: &'a mut [Part<'p>],
 }
 
 /// A task on one kind of lanes.
-struct On<'a, 'p, W> {
+struct On<'a, 'o, 'p, W> {
     wide: W,
-    task: Task<'a, 'p>,
+    task: Task<'a, 'o, 'p>,
 }
 
-impl<W: Wide> Kernel for On<'_, '_, W> {
+impl<W: Wide> Kernel for On<'_, '_, '_, W> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
         let On { wide, task } = self;
-        let Task { isa, weight, bias, operands, parts } = task;
-        let dots = Dots::new(isa, operands.iter().map(|o| o.span));
-        let mut tile = Tile::new(&dots, weight.tensor_type());
-        let mut sums: Vec<Sums<'_>> = operands.iter().map(|operand| Sums::new(weight, operand)).collect();
+        let Task { isa, weight, bias, scratch, parts } = task;
+        let Scratch { dots, tile, parts: made, sums } = scratch;
         for first in (0..weight.rows()).step_by(ROWS) {
             let rows = first..weight.rows().min(first + ROWS);
             let packed = rows_from(weight, first);
             for from in (0..weight.cols()).step_by(CHUNK) {
                 tile.read(wide, isa, &packed, from);
-                for sums in &mut sums {
-                    sums.add(wide, &dots, &tile, from);
+                if from + CHUNK < weight.cols() {
+                    tile.fetch(wide, &packed, from + CHUNK);
+                } else {
+                    tile.fetch(wide, &rows_from(weight, first + ROWS), 0);
+                }
+                for sums in &mut *sums {
+                    sums.add(wide, dots, tile, from, made);
                 }
             }
             for (sums, part) in sums.iter_mut().zip(&mut *parts) {
@@ -89,7 +113,6 @@ fn rows_from<'a>(weight: Matrix<'a>, first: usize) -> [&'a [u8]; ROWS] {
 struct Sums<'a> {
     what: What<'a>,
     cols: usize,
-    parts: Vec<Parts>,
     /// In each block of positions, of each row.
     own: Vec<State>,
     /// Values of the other reading; empty where there is none.
@@ -110,7 +133,6 @@ impl<'a> Sums<'a> {
         Sums {
             what,
             cols: weight.cols(),
-            parts: vec![Parts::ZERO; CHUNK / operand.span * operand.plane_count()],
             own: vec![State::ZERO; count],
             other: vec![ZEROS; others],
             outputs: Box::new([[ZEROS; ROWS]; 4]),
@@ -119,14 +141,14 @@ impl<'a> Sums<'a> {
 
     /// Adds the columns of a chunk.
     #[inline(always)]
-    fn add<W: Wide>(&mut self, wide: W, dots: &Dots, tile: &Tile, from: usize) {
+    fn add<W: Wide>(&mut self, wide: W, dots: &Dots, tile: &Tile, from: usize, parts: &mut [Parts]) {
         let Operand { positions, columns, span, .. } = self.what.operand;
         let (width, blocks) = (CHUNK.min(self.cols - from), positions.div_ceil(LANES));
         let columns = &columns[from / CHUNK * blocks..(from / CHUNK + 1) * blocks];
         for (block, columns) in columns.iter().enumerate() {
-            multiply(dots, tile, columns, (width, *span), &mut self.parts);
+            multiply(dots, tile, columns, (width, *span), parts);
             let spans = width / span;
-            let chunk = Chunk { what: self.what, first: from == 0, width, spans, tile, sums: &self.parts, columns };
+            let chunk = Chunk { what: self.what, first: from == 0, width, spans, tile, sums: parts, columns };
             let rows = block * ROWS..(block + 1) * ROWS;
             chunk.judge(wide, &mut self.own[rows.clone()]);
             if let Some(other) = self.other.get_mut(rows) {

@@ -55,15 +55,16 @@ impl Part<'_> {
 }
 
 /// Lets `task` fill sheets of the same rows, `step` rows at a time: each of some positions, with values of another reading or
-/// without.
+/// without. It works on what `scratch` makes, some of which serve many tasks.
 ///
 /// # Panics
 /// When a task leaves a part unfilled.
-pub(super) fn fill(
+pub(super) fn fill<S>(
     shapes: &[(usize, bool)],
     rows: usize,
     step: usize,
-    task: impl Fn(Range<usize>, &mut [Part<'_>]) + Sync,
+    scratch: impl Fn() -> S + Send + Sync,
+    task: impl Fn(&mut S, Range<usize>, &mut [Part<'_>]) + Send + Sync,
 ) -> Vec<(Declared, Option<Vec<f64>>)> {
     let planes = |(positions, other): &(usize, bool)| -> Vec<Vec<f64>> {
         (0..if *other { PLANES } else { PLANES - 1 }).map(|_| Vec::with_capacity(positions * rows)).collect()
@@ -75,11 +76,11 @@ pub(super) fn fill(
         Sheet { places, rows, positions: *positions }
     };
     let sheets: Vec<Sheet> = made.iter_mut().zip(shapes).map(sheet).collect();
-    (0..rows).into_par_iter().step_by(step).for_each(|first| {
+    (0..rows).into_par_iter().step_by(step).for_each_init(scratch, |scratch, first| {
         let rows = first..rows.min(first + step);
         let part = |sheet| Part { sheet, rows: rows.clone(), next: (0, 0) };
         let mut parts: Vec<Part<'_>> = sheets.iter().map(part).collect();
-        task(rows, &mut parts);
+        task(scratch, rows, &mut parts);
         assert!(parts.iter().all(Part::is_full), "a task fills its parts");
     });
     let finish = |(mut planes, (positions, other)): (Vec<Vec<f64>>, &(usize, bool))| {

@@ -2,8 +2,9 @@ use twinpath_engine::{Mask, Numerics, Op, Pairing, Point, Rope, Site, Tensor};
 use twinpath_formats::Matrix;
 use twinpath_formats::quant::FORMATS;
 
-use super::dots::{Digits, Dots, LANES, Parts, ROWS, Spans, moments};
-use super::lanes::{Lanes, Portable, Wide};
+use super::dots::{Digits, Dots, LANES, Parts, ROWS, Spans};
+use super::lanes::{Lanes, Portable};
+use super::whole::Integers;
 use super::{Declared, Reading, SIGMA, UNIT, anatomy, digits, evaluate, linear, ops, products, whole};
 use crate::simd::Isa;
 use crate::test_values::{Random, blocks};
@@ -41,34 +42,53 @@ fn whole_numbers_make_the_weights_exactly() {
         let per_chunk = whole::CHUNK / f.block_len();
         for _ in 0..20 {
             let bytes = blocks(f.tensor_type(), per_chunk, &mut random);
-            let (mut integers, mut scales) = ([0; whole::CHUNK], whole::Scales::ZERO);
+            let (mut integers, mut scales) = (Integers::ZERO, whole::Scales::ZERO);
             whole::read(f.tensor_type(), &bytes, &mut integers, &mut scales);
             let parts = bytes.chunks_exact(f.block_bytes()).map(|b| anatomy::of(f.tensor_type(), b).unwrap());
             let parts: Vec<_> = parts.collect();
             for i in 0..whole::CHUNK {
                 let (a, at) = (&parts[i / f.block_len()], i % f.block_len());
                 let g = at / a.group;
-                assert_eq!(i32::from(integers[i]), a.scales[g] * a.codes[at], "{} value {i}", f.name());
+                assert_eq!(i32::from(integers.at(i)), a.scales[g] * a.codes[at], "{} value {i}", f.name());
                 let minimum = scales.dmin[i / 32] * f64::from(scales.steps[i / 16]);
                 assert_eq!(minimum, a.dmin * f64::from(a.mins[g]), "{} minimum {i}", f.name());
                 assert_eq!(scales.d[i / 32], a.d, "{} scale {i}", f.name());
             }
-            let most = integers.iter().map(|i| i32::from(*i).abs()).max();
+            let most = (0..whole::CHUNK).map(|i| i32::from(integers.at(i)).abs()).max();
             assert!(most <= whole::most(f.tensor_type()), "{}", f.name());
         }
     }
 }
 
+#[test]
+fn every_f16_is_read_exactly() {
+    for bits in 0..=u16::MAX {
+        let expected = half::f16::from_bits(bits).to_f64();
+        let found = whole::half(&bits.to_le_bytes(), 0);
+        assert!(found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan(), "{bits:#x}: {found}");
+    }
+}
+
+/// A number that is no larger than `most`.
+fn up_to(random: &mut Random, most: i16) -> i16 {
+    (random.bits() % (2 * most as u64 + 1)) as i16 - most
+}
+
+/// Integers whose scales and codes are no larger than `most`.
+fn integers(random: &mut Random, most: (i8, i8)) -> Integers {
+    let mut one = |most: i8| up_to(random, i16::from(most.saturating_abs())) as i8;
+    Integers { codes: std::array::from_fn(|_| one(most.1)), scales: std::array::from_fn(|_| one(most.0)) }
+}
+
 /// Sums of one tile of rows with digits, on one instruction set.
-fn dots(isa: Isa, spans: Spans, w: &[[i16; whole::CHUNK]; ROWS], x: &[[i16; LANES]], bytes: bool) -> Vec<Lanes> {
+fn dots(isa: Isa, spans: Spans, w: &[Integers], x: &[[i16; LANES]], bytes: bool) -> Vec<Lanes> {
     let dots = Dots::new(isa, [spans.span].into_iter());
     let (mut weights, mut sums) = (dots.weights(), Parts::ZERO);
     for (r, row) in w.iter().enumerate() {
-        weights.row_mut(r).copy_from_slice(row);
-        weights.split(r);
+        weights.put(isa, r, row, &[0; 16]);
     }
     for (r, i) in [(0, 0), (5, 17), (31, 255)] {
-        assert_eq!(weights.at(r, i), w[r][i], "{}", isa.name());
+        assert_eq!(weights.at(r, i), w[r].at(i), "{}", isa.name());
     }
     let digits = Digits::new(isa, spans, x, bytes);
     let from = whole::CHUNK - spans.span;
@@ -79,21 +99,25 @@ fn dots(isa: Isa, spans: Spans, w: &[[i16; whole::CHUNK]; ROWS], x: &[[i16; LANE
 #[test]
 fn integer_dots_are_the_same_on_every_instruction_set_up_to_the_largest_sums() {
     let mut random = Random::new(10);
-    let mut w = [[0i16; whole::CHUNK]; ROWS];
     let mut x = vec![[0i16; LANES]; whole::CHUNK];
-    // Spans and pieces, the largest weight whose sums fit, and the largest digit.
-    for (span, piece, most, largest) in
-        [(256, 256, 1023, 8191), (256, 64, 4095, 8191), (256, 256, 4096, 127), (32, 32, 31, 8191), (64, 64, 4095, 8191)]
-    {
-        let mut one = |most: i16| (random.bits() % (2 * most as u64 + 1)) as i16 - most;
-        w.as_flattened_mut().iter_mut().for_each(|w| *w = one(most));
-        x.as_flattened_mut().iter_mut().for_each(|x| *x = one(largest));
+    // Spans and pieces, the largest scale and code whose sums fit, and the largest digit.
+    for (span, piece, most, largest) in [
+        (256, 256, (31, 33), 8191),
+        (256, 64, (63, 65), 8191),
+        (256, 256, (-128, 32), 127),
+        (32, 32, (1, 31), 8191),
+        (64, 64, (63, 65), 8191),
+    ] {
+        let mut w: Vec<Integers> = (0..ROWS).map(|_| integers(&mut random, most)).collect();
+        x.as_flattened_mut().iter_mut().for_each(|x| *x = up_to(&mut random, largest));
         // Rows of the largest weights meet lanes of the largest digits.
-        (w[0], w[20]) = ([-most; whole::CHUNK], [most; whole::CHUNK]);
+        for (row, code) in [(0, -most.1), (20, most.1)] {
+            w[row] = Integers { codes: [code; whole::CHUNK], scales: [most.0; 16] };
+        }
         x.iter_mut().for_each(|x| (x[0], x[1]) = (largest, -largest));
         let expected = |r: usize, l: usize| {
             let columns = whole::CHUNK - span..whole::CHUNK;
-            columns.map(|i| i64::from(w[r][i]) * i64::from(x[i][l])).sum::<i64>() as f64
+            columns.map(|i| i64::from(w[r].at(i)) * i64::from(x[i][l])).sum::<i64>() as f64
         };
         for isa in Isa::all_available() {
             let sums = dots(isa, Spans { span, piece }, &w, &x, largest == 127);
@@ -109,21 +133,17 @@ fn integer_dots_are_the_same_on_every_instruction_set_up_to_the_largest_sums() {
 #[test]
 fn moments_are_the_same_on_every_instruction_set() {
     let mut random = Random::new(11);
-    let steps: [i16; 16] = std::array::from_fn(|g| (g * g) as i16 - 63);
-    let mut integers = [0i16; whole::CHUNK];
-    integers.iter_mut().for_each(|w| *w = (random.bits() % 8193) as i16 - 4096);
-    for integers in [integers, [-4096; whole::CHUNK]] {
-        let squares: f64 = integers.iter().map(|i| f64::from(*i) * f64::from(*i)).sum();
-        let stepped: f64 = integers.iter().zip(0..).map(|(i, at)| f64::from(*i) * f64::from(steps[at / 16])).sum();
+    let steps: [i8; 16] = std::array::from_fn(|g| (4 * g) as i8);
+    let largest = |code| Integers { codes: [code; whole::CHUNK], scales: [-128; 16] };
+    for row in [integers(&mut random, (127, 31)), largest(-32), largest(32)] {
+        let expected: [i32; 16] = std::array::from_fn(|m| {
+            let columns = 32 * (m % 8)..32 * (m % 8 + 1);
+            let with = |i: usize| if m < 8 { i32::from(row.at(i)) } else { i32::from(steps[i / 16]) };
+            columns.map(|i| i32::from(row.at(i)) * with(i)).sum()
+        });
         for isa in Isa::all_available() {
-            let moments = moments(isa, &integers, &steps);
-            let of = |part: &[i32]| part.iter().map(|m| f64::from(*m)).sum::<f64>();
-            assert_eq!((of(&moments[..8]), of(&moments[8..])), (squares, stepped), "{}", isa.name());
-        }
-        assert_eq!((Portable.squares(&integers), Portable.stepped(&integers, &steps)), (squares, stepped));
-        #[cfg(target_arch = "x86_64")]
-        if let Some(wide) = super::lanes::Avx512::new(Isa::detect()) {
-            assert_eq!((wide.squares(&integers), wide.stepped(&integers, &steps)), (squares, stepped));
+            let dots = Dots::new(isa, [whole::CHUNK].into_iter());
+            assert_eq!(dots.weights().put(isa, 3, &row, &steps), expected, "{}", isa.name());
         }
     }
 }

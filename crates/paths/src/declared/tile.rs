@@ -1,19 +1,23 @@
 //! Rows of weights as whole numbers, with what the error model needs of them.
 
+use std::ops::Range;
+
 use twinpath_formats::TensorType;
 
-use super::dots::{self, Dots, LANES, ROWS, Weights};
+use super::dots::{Dots, LANES, ROWS, Weights};
 use super::lanes::{Lanes, Wide, ZEROS};
-use super::whole::{self, CHUNK, Scales};
+use super::whole::{self, CHUNK, Integers, Scales};
 use crate::simd::Isa;
+
+/// Rows that are read before the first of them is put: narrow writes are to be in the cache when wide reads ask for them.
+const BATCH: usize = 8;
 
 /// Rows of weights in 256 columns.
 pub(super) struct Tile {
     tensor_type: TensorType,
     /// Weights and bytes of a block.
     block: (usize, usize),
-    /// Whether there are minimums.
-    minimum: bool,
+    integers: [Integers; BATCH],
     pub(super) weights: Weights,
     pub(super) rows: [Row; ROWS],
 }
@@ -38,7 +42,7 @@ impl Tile {
         Tile {
             tensor_type,
             block: (format.block_len(), format.block_bytes()),
-            minimum: whole::minimum_width(tensor_type).is_some(),
+            integers: [Integers::ZERO; BATCH],
             weights: dots.weights(),
             rows: [row; ROWS],
         }
@@ -48,26 +52,41 @@ impl Tile {
     #[inline(always)]
     pub(super) fn read<W: Wide>(&mut self, wide: W, isa: Isa, packed: &[&[u8]; ROWS], first: usize) {
         let (length, size) = self.block;
-        let bytes = first / length * size..(first / length * size + CHUNK / length * size).min(packed[0].len());
+        let bytes = self.bytes(packed, first);
         let width = bytes.len() / size * length;
-        for (r, (row, packed)) in self.rows.iter_mut().zip(packed).enumerate() {
-            let integers = self.weights.row_mut(r);
-            whole::read(self.tensor_type, &packed[bytes.clone()], integers, &mut row.scales);
-            if width < CHUNK {
-                integers[width..].fill(0);
-                row.scales.d[width / 32..].fill(0.0);
-                row.scales.dmin[width / 32..].fill(0.0);
+        let batches = self.rows.chunks_exact_mut(BATCH).zip(packed.chunks_exact(BATCH));
+        for (batch, (rows, packed)) in batches.enumerate() {
+            for ((row, integers), packed) in rows.iter_mut().zip(&mut self.integers).zip(packed) {
+                whole::read(self.tensor_type, &packed[bytes.clone()], integers, &mut row.scales);
+                if width < CHUNK {
+                    integers.codes[width..].fill(0);
+                    row.scales.d[width / 32..].fill(0.0);
+                    row.scales.dmin[width / 32..].fill(0.0);
+                }
             }
-            row.minimums = row.scales.minimums(wide);
-            let square = if length == CHUNK {
-                row.scales.of_block(wide, integers, self.minimum)
-            } else {
-                row.scales.of_blocks(wide, &dots::moments(isa, integers, &row.scales.steps), &row.minimums)
-            };
-            row.square = square.max(0.0);
-            row.norm = row.square.sqrt();
-            self.weights.split(r);
+            for (r, (row, integers)) in (batch * BATCH..).zip(rows.iter_mut().zip(&self.integers)) {
+                row.minimums = row.scales.minimums(wide);
+                let moments = self.weights.put(isa, r, integers, &row.scales.steps);
+                row.square = row.scales.squares(wide, &moments, &row.minimums).max(0.0);
+                row.norm = row.square.sqrt();
+            }
         }
+    }
+
+    /// Lets the processor fetch what is read next: of as many rows, it would foresee none.
+    #[inline(always)]
+    pub(super) fn fetch<W: Wide>(&self, wide: W, packed: &[&[u8]; ROWS], first: usize) {
+        let bytes = self.bytes(packed, first);
+        for packed in packed {
+            wide.fetch(packed[bytes.clone()].as_ptr(), bytes.len());
+        }
+    }
+
+    /// Where the bytes of at most 256 columns lie in a row.
+    #[inline(always)]
+    fn bytes(&self, packed: &[&[u8]; ROWS], first: usize) -> Range<usize> {
+        let (length, size) = self.block;
+        first / length * size..(first / length * size + CHUNK / length * size).min(packed[0].len())
     }
 }
 
@@ -84,21 +103,10 @@ impl Scales {
         minimums
     }
 
-    /// `Σ w²` of a block of 256, in which all scales are one.
+    /// The sum of the squares of the weights; of each 32 columns, `moments` has that of the integers, then that of their
+    /// products with their steps.
     #[inline(always)]
-    fn of_block<W: Wide>(&self, wide: W, integers: &[i16; CHUNK], minimum: bool) -> f64 {
-        let (d, dmin) = (self.d[0], self.dmin[0]);
-        let squares = d * d * wide.squares(integers);
-        if !minimum {
-            return squares;
-        }
-        let steps: i32 = self.steps.iter().map(|step| i32::from(*step) * i32::from(*step)).sum();
-        squares + 2.0 * d * dmin * wide.stepped(integers, &self.steps) + 16.0 * dmin * dmin * f64::from(steps)
-    }
-
-    /// `Σ w²` of blocks of 32: of each, `moments` has the sum of squares, then that of products with steps.
-    #[inline(always)]
-    fn of_blocks<W: Wide>(&self, wide: W, moments: &[i32; LANES], minimums: &Lanes) -> f64 {
+    fn squares<W: Wide>(&self, wide: W, moments: &[i32; LANES], minimums: &Lanes) -> f64 {
         let (mut factors, minimums) = (ZEROS, wide.load(minimums));
         for g in 0..8 {
             (factors[g], factors[8 + g]) = (self.d[g] * self.d[g], 2.0 * self.d[g] * self.dmin[g]);

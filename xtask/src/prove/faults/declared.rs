@@ -37,8 +37,8 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "the exact dot products of replay count the high parts of digits for half on AMX",
         edits: &[Replace(
             "crates/paths/src/declared/lanes.rs",
-            "_mm512_slli_epi32::<14>(d)",
-            "_mm512_slli_epi32::<13>(d)",
+            "_mm512_slli_epi32::<14>(high)",
+            "_mm512_slli_epi32::<13>(high)",
         )],
         catcher: Test {
             target: PATHS,
@@ -58,6 +58,29 @@ pub(super) const FAULTS: &[Fault] = &[
             name: "integer_dots_are_the_same_on_every_instruction_set_up_to_the_largest_sums",
         },
         sign: "amx",
+    },
+    Fault {
+        name: "the exact dot products of replay meet the low parts of digits with all weights on AMX",
+        edits: &[Replace(
+            "crates/paths/src/declared/dots/x86.rs",
+            "\"tileloadd tmm6, [{x_high} + {line}*1]\"",
+            "\"tileloadd tmm6, [{x_low} + {line}*1]\"",
+        )],
+        catcher: Test {
+            target: PATHS,
+            name: "integer_dots_are_the_same_on_every_instruction_set_up_to_the_largest_sums",
+        },
+        sign: "amx",
+    },
+    Fault {
+        name: "the squares of weights count every second eight columns on AVX-512",
+        edits: &[Replace(
+            "crates/paths/src/declared/dots/x86.rs",
+            "_mm512_dpwssd_epi32(_mm512_dpwssd_epi32(zero, a, a), b, b)",
+            "_mm512_dpwssd_epi32(zero, a, a)",
+        )],
+        catcher: Test { target: PATHS, name: "moments_are_the_same_on_every_instruction_set" },
+        sign: "avx512",
     },
     Fault {
         name: "what two sides of one model make is judged by the arithmetic of the second alone",

@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::{CHUNK, Integers, LANES, Pairs, Quads, ROWS, Sums, TILE, TileRegisters};
+use super::{CHUNK, Integers, LANES, Pairs, Quads, ROWS, Sums, TILE, TileRegisters, Words};
 
 /// Weights as tiles read them: `128 high + low`, `low` in 0..=127.
 #[repr(C, align(64))]
@@ -16,16 +16,13 @@ impl Bytes {
     pub(super) const ZERO: Bytes = Bytes { low: [[0; CHUNK]; ROWS], high: [[0; CHUNK]; ROWS] };
 }
 
-/// Puts the sums of the low parts of weights with part of the digits, then of the high ones.
+/// Puts the sums of the low parts of weights with digits of one byte, then of the high ones.
 #[inline(always)]
-pub(super) fn quads(_: &TileRegisters, w: &Bytes, from: usize, x: &[Quads], out: &mut [Sums; 2]) {
-    const { assert!(ROWS == 2 * TILE && TILE == 16 && LANES == 16) };
-    let steps = x.len() / 16;
-    assert!(x.len().is_multiple_of(16) && steps > 0, "tiles take 64 columns");
-    assert!(from + 64 * steps <= CHUNK, "the columns lie within the rows");
-    // SAFETY: the reference proves the shape of the tiles. Read are `steps` times 64 bytes from `from` on, as asserted, in
-    // 32 lines of `CHUNK` bytes of each part of `w`, and `steps` times 1024 bytes of `x`; written are the 4096 bytes of
-    // `out`. No tile is used across this statement.
+pub(super) fn bytes(_: &TileRegisters, w: &Bytes, from: usize, x: &[Quads], out: &mut [Sums; 2]) {
+    let steps = steps(from, x);
+    // SAFETY: the reference proves the shape of the tiles. Read are `steps` times 64 bytes from `from` on, which `steps`
+    // asserts to lie within the rows, in 32 lines of `CHUNK` bytes of each part of `w`, and `steps` times 1024 bytes of `x`;
+    // written are the 4096 bytes of `out`. No tile is used across this statement.
     unsafe {
         asm!(
             "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
@@ -58,8 +55,71 @@ pub(super) fn quads(_: &TileRegisters, w: &Bytes, from: usize, x: &[Quads], out:
     }
 }
 
+/// Puts the sums of low parts of weights with low parts of digits, of low ones with high ones both ways, and of high parts.
+/// Between two products that are added to one tile there are three others: that long it takes to add.
+#[inline(always)]
+pub(super) fn words(_: &TileRegisters, w: &Bytes, from: usize, [low, high]: [&[Quads]; 2], out: &mut [Sums; 3]) {
+    let steps = steps(from, low);
+    assert!(low.len() == high.len(), "digits have both parts");
+    // SAFETY: as for `bytes`, of which `high` has as many as `low`; written are the 6144 bytes of `out`.
+    unsafe {
+        asm!(
+            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", "tilezero tmm4", "tilezero tmm5",
+            "2:",
+            "tileloadd tmm6, [{x_low} + {line}*1]",
+            "tileloadd tmm7, [{w_high} + {row}*1 + 4096]",
+            "tdpbssd tmm3, tmm7, tmm6",
+            "tileloadd tmm7, [{w_high} + {row}*1]",
+            "tdpbssd tmm2, tmm7, tmm6",
+            "tileloadd tmm7, [{w_low} + {row}*1]",
+            "tdpbssd tmm0, tmm7, tmm6",
+            "tileloadd tmm7, [{w_low} + {row}*1 + 4096]",
+            "tdpbssd tmm1, tmm7, tmm6",
+            "tileloadd tmm6, [{x_high} + {line}*1]",
+            "tdpbssd tmm3, tmm7, tmm6",
+            "tileloadd tmm7, [{w_low} + {row}*1]",
+            "tdpbssd tmm2, tmm7, tmm6",
+            "tileloadd tmm7, [{w_high} + {row}*1]",
+            "tdpbssd tmm4, tmm7, tmm6",
+            "tileloadd tmm7, [{w_high} + {row}*1 + 4096]",
+            "tdpbssd tmm5, tmm7, tmm6",
+            "add {w_low}, 64", "add {w_high}, 64", "add {x_low}, 1024", "add {x_high}, 1024",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{out} + {line}*1], tmm0",
+            "tilestored [{out} + {line}*1 + 1024], tmm1",
+            "tilestored [{out} + {line}*1 + 2048], tmm2",
+            "tilestored [{out} + {line}*1 + 3072], tmm3",
+            "tilestored [{out} + {line}*1 + 4096], tmm4",
+            "tilestored [{out} + {line}*1 + 5120], tmm5",
+            w_low = inout(reg) w.low.as_ptr().cast::<i8>().wrapping_add(from) => _,
+            w_high = inout(reg) w.high.as_ptr().cast::<i8>().wrapping_add(from) => _,
+            x_low = inout(reg) low.as_ptr() => _,
+            x_high = inout(reg) high.as_ptr() => _,
+            steps = inout(reg) steps => _,
+            out = in(reg) out.as_mut_ptr(),
+            row = in(reg) CHUNK,
+            line = in(reg) 64usize,
+            options(nostack),
+        );
+    }
+}
+
+/// How often 64 columns are taken.
+///
+/// # Panics
+/// When they are not within the rows.
+#[inline(always)]
+fn steps(from: usize, x: &[Quads]) -> usize {
+    const { assert!(ROWS == 2 * TILE && TILE == 16 && LANES == 16 && CHUNK == 256) };
+    let steps = x.len() / 16;
+    assert!(x.len().is_multiple_of(16) && steps > 0, "tiles take 64 columns");
+    assert!(from + 64 * steps <= CHUNK, "the columns lie within the rows");
+    steps
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn vnni(w: &Integers, from: usize, x: &[Pairs], out: &mut Sums) {
+pub(super) fn vnni(w: &Words, from: usize, x: &[Pairs], out: &mut Sums) {
     assert!(from <= CHUNK / 2 && x.len() <= CHUNK / 2 - from, "the pairs lie within the rows");
     for (w, out) in w.as_chunks::<TILE>().0.iter().zip(out.as_chunks_mut::<TILE>().0) {
         let mut sums = [_mm512_setzero_si512(); TILE];
@@ -76,44 +136,81 @@ pub(super) fn vnni(w: &Integers, from: usize, x: &[Pairs], out: &mut Sums) {
     }
 }
 
+/// See [`super::Weights::put`]; `bytes` are the low and the high parts. Vectors hold 64 columns: in each of four lanes sixteen
+/// that share their scale.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn moments(integers: &[i16; CHUNK], steps: &[i16; 16]) -> [i32; 16] {
+pub(super) fn put(integers: &Integers, steps: &[i8; 16], mut bytes: Option<[&mut [i8; CHUNK]; 2]>) -> [i32; 16] {
     let zero = _mm512_setzero_si512();
-    let mut sums = [zero; 16];
-    for g in 0..8 {
-        // SAFETY: the row is of eight times 64 readable bytes; the load asks for no alignment.
-        let x = unsafe { _mm512_loadu_si512(integers.as_ptr().add(32 * g).cast()) };
-        let (low, high) = (_mm256_set1_epi16(steps[2 * g]), _mm256_set1_epi16(steps[2 * g + 1]));
-        let step = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
-        sums[g] = _mm512_dpwssd_epi32(zero, x, x);
-        sums[8 + g] = _mm512_dpwssd_epi32(zero, x, step);
+    let (mut squares, mut stepped) = ([zero; 4], [zero; 4]);
+    for q in 0..4 {
+        let scales = spread::<true>(&integers.scales, q);
+        let steps = spread::<false>(steps, q);
+        let codes = load(&integers.codes, q);
+        // Code and scale in the high bytes of words: the high half of their product is that of the two. What is unpacked
+        // here is packed in the same order below.
+        let a = _mm512_mulhi_epi16(_mm512_unpacklo_epi8(zero, codes), scales);
+        let b = _mm512_mulhi_epi16(_mm512_unpackhi_epi8(zero, codes), scales);
+        squares[q] = _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(zero, a, a), b, b);
+        stepped[q] = _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(zero, a, steps), b, steps);
+        if let Some([low, high]) = &mut bytes {
+            let seven = _mm512_set1_epi16(127);
+            let parts = _mm512_packs_epi16(_mm512_and_si512(a, seven), _mm512_and_si512(b, seven));
+            store_64(low, q, parts);
+            store_64(high, q, _mm512_packs_epi16(_mm512_srai_epi16::<7>(a), _mm512_srai_epi16::<7>(b)));
+        }
     }
     let mut out = [0; 16];
-    store(&mut out, totals(sums));
+    store(&mut out, totals(fours(squares), fours(stepped)));
     out
 }
 
-/// The sum of the lanes of each vector, by transposing in four steps.
+/// Bytes `4 q ..` as words, each in all of a lane; in the high bytes of the words if `HIGH`, else not below 0.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn spread<const HIGH: bool>(bytes: &[i8; 16], q: usize) -> __m512i {
+    let four = i32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[4 * q + i].cast_unsigned()));
+    // 128 makes a zero.
+    let word = if HIGH { 0x0080 } else { 0x8000u16 as i16 };
+    let lane = |i: i16| _mm_set1_epi16(word + if HIGH { i << 8 } else { i });
+    let low = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(lane(0)), lane(1));
+    let order = _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(low, lane(2)), lane(3));
+    _mm512_shuffle_epi8(_mm512_set1_epi32(four), order)
+}
+
+/// The sums of the lanes of four vectors: in each lane, those of the same lane of each.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn totals(v: [__m512i; 16]) -> __m512i {
-    let mut pairs = [v[0]; 8];
-    for i in 0..8 {
-        let (a, b) = (v[2 * i], v[2 * i + 1]);
-        pairs[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-    }
-    let mut fours = [v[0]; 4];
-    for i in 0..4 {
-        let (a, b) = (pairs[2 * i], pairs[2 * i + 1]);
-        fours[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-    }
-    let halves = |a, b| {
-        let (low, high) = (_mm512_shuffle_i32x4::<0b01_00_01_00>(a, b), _mm512_shuffle_i32x4::<0b11_10_11_10>(a, b));
-        _mm512_add_epi32(low, high)
-    };
-    let (a, b) = (halves(fours[0], fours[1]), halves(fours[2], fours[3]));
+fn fours(v: [__m512i; 4]) -> __m512i {
+    let pair = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let (a, b) = (pair(v[0], v[1]), pair(v[2], v[3]));
+    _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
+}
+
+/// The sums of the first two and of the last two lanes, in the order of columns: of `a`, then of `b`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn totals(a: __m512i, b: __m512i) -> __m512i {
     let (even, odd) = (_mm512_shuffle_i32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b));
-    _mm512_add_epi32(even, odd)
+    let order = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+    _mm512_permutexvar_epi32(order, _mm512_add_epi32(even, odd))
+}
+
+/// Bytes `64 q ..`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(from: &[i8; CHUNK], q: usize) -> __m512i {
+    let from: &[i8; 64] = &from.as_chunks().0[q];
+    // SAFETY: the reference is to 64 readable bytes; the load asks for no alignment.
+    unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+}
+
+/// To bytes `64 q ..`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store_64(to: &mut [i8; CHUNK], q: usize, bytes: __m512i) {
+    let to: &mut [i8; 64] = &mut to.as_chunks_mut().0[q];
+    // SAFETY: the reference is to 64 writable bytes; the store asks for no alignment.
+    unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes) }
 }
 
 #[inline]
