@@ -130,8 +130,10 @@ fn alike(a: &mut [f64], b: &mut [f64], normalised: [bool; 2]) {
 
 /// Log-probabilities that a recording left out as too small count as the smallest that it has: no distribution has holes.
 fn lift(row: &mut [f64], normalised: bool) {
-    let least = row.iter().copied().fold(f64::INFINITY, f64::min);
-    row.iter_mut().filter(|x| normalised && x.is_nan()).for_each(|x| *x = least);
+    if normalised {
+        let least = row.iter().copied().fold(f64::INFINITY, f64::min);
+        row.iter_mut().filter(|x| x.is_nan()).for_each(|x| *x = least);
+    }
 }
 
 /// Where A's arithmetic was applied to B's input.
