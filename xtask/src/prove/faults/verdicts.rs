@@ -22,7 +22,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "a residual that is no number is in the first bin",
-        edits: &[Replace("crates/evidence/src/histogram.rs", "else { BEYOND as i32 }", "else { 0 }")],
+        edits: &[Replace("crates/evidence/src/histogram.rs", "else { BEYOND as u64 }", "else { 0 }")],
         catcher: Test { target: EVIDENCE, name: "every_residual_is_counted_once_where_it_belongs" },
         sign: "",
     },
