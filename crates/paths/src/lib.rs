@@ -5,6 +5,7 @@
 //! portable twin.
 #![allow(unsafe_code, reason = "kernels; each block says which fact it rests on")]
 
+mod columns;
 pub mod declared;
 mod decode;
 pub mod f32_ops;

@@ -6,14 +6,14 @@ use std::ops::Range;
 
 use twinpath_engine::{Mask, Tensor};
 
-use super::for_each_chunk;
+use super::{changed, for_each_chunk};
 use crate::math::exp;
 use crate::simd::combine::combine;
-use crate::simd::dot::{Lanes, Panel, accumulate, reduce, reduce_each};
+use crate::simd::dot::{Lanes, PAIRS, Panel, dots, reduce};
 use crate::simd::{Isa, Kernel};
 
 /// Keys whose partial sums are kept at a time.
-const KEYS: usize = 64;
+const KEYS: usize = PAIRS / QUERIES;
 /// Queries that meet them together.
 const QUERIES: usize = 6;
 
@@ -38,23 +38,12 @@ pub fn scores(isa: Isa, q: &Tensor<f32>, k: &Tensor<f32>, heads: usize, kv_heads
                     let keys_here = Panel { data, stride: k.cols(), rows: KEYS.min(keys - from), len: dim };
                     let together = QUERIES.min((rows - first).div_ceil(step));
                     let queries = Panel { data: &q.data()[at * dim..], stride: step * dim, rows: together, len: dim };
-                    meet(isa, keys_here, queries, scale, (&mut out[first * keys + from..], step * keys));
+                    dots(isa, keys_here, queries, scale, (&mut out[first * keys + from..], step * keys));
                 }
             }
         }
     });
     out
-}
-
-/// The scores of some queries with some keys, where each query's begin `distance` after those of the one before.
-fn meet(isa: Isa, keys: Panel<'_>, queries: Panel<'_>, scale: f32, (out, distance): (&mut [f32], usize)) {
-    let mut sums: [Lanes; KEYS * QUERIES] = [[0.0; 16]; KEYS * QUERIES];
-    accumulate(isa, keys, queries, &mut sums[..keys.rows * queries.rows]);
-    for (j, out) in out.chunks_mut(distance).take(queries.rows).enumerate() {
-        let out = &mut out[..keys.rows];
-        reduce_each(isa, &sums[j..], queries.rows, out);
-        out.iter_mut().for_each(|out| *out *= scale);
-    }
 }
 
 /// The values of a head, and how many query heads share a key head.
@@ -72,11 +61,7 @@ fn shape(q: usize, k: usize, heads: usize, kv_heads: usize) -> (usize, usize) {
 pub fn softmax(isa: Isa, x: &Tensor<f32>, heads: usize, mask: Mask) -> Tensor<f32> {
     assert!(x.cols().is_multiple_of(heads), "{} scores are no {heads} heads", x.cols());
     let keys = x.cols() / heads;
-    let mut out = x.clone();
-    for_each_chunk(out.data_mut(), keys.max(1), 16 * keys, |i, row| {
-        isa.run(Softmax { row, keys: mask.keys(i / heads) });
-    });
-    out
+    changed(x, keys.max(1), 16 * keys, |i, row| isa.run(Softmax { row, keys: mask.keys(i / heads) }))
 }
 
 struct Softmax<'a> {

@@ -2,7 +2,7 @@
 
 use twinpath_engine::Tensor;
 
-use super::for_each_chunk;
+use super::changed;
 use crate::math::exp;
 use crate::simd::{Isa, Kernel};
 
@@ -11,10 +11,8 @@ const CHUNK: usize = 4096;
 
 /// `x / (1 + exp(-x))`, each operation rounded. Below `-ln(f32::MAX)`, about -88.7, the result is -0.
 pub fn silu(isa: Isa, x: &Tensor<f32>) -> Tensor<f32> {
-    let mut out = x.clone();
     // An exponential costs about as much as 16 simple operations.
-    for_each_chunk(out.data_mut(), CHUNK, 16 * CHUNK.min(x.data().len()), |_, values| isa.run(Silu(values)));
-    out
+    changed(x, CHUNK, 16 * CHUNK.min(x.data().len()), |_, values| isa.run(Silu(values)))
 }
 
 /// `x * y`.
@@ -35,11 +33,7 @@ pub fn add(isa: Isa, x: &Tensor<f32>, y: &Tensor<f32>) -> Tensor<f32> {
 
 fn zip(isa: Isa, x: &Tensor<f32>, y: &Tensor<f32>, f: impl Fn(f32, f32) -> f32 + Sync) -> Tensor<f32> {
     assert_eq!((x.rows(), x.cols()), (y.rows(), y.cols()), "an elementwise op needs two inputs of one shape");
-    let mut out = x.clone();
-    for_each_chunk(out.data_mut(), CHUNK, CHUNK.min(x.data().len()), |i, values| {
-        isa.run(Zip(values, &y.data()[i * CHUNK..], &f));
-    });
-    out
+    changed(x, CHUNK, CHUNK.min(x.data().len()), |i, values| isa.run(Zip(values, &y.data()[i * CHUNK..], &f)))
 }
 
 struct Silu<'a>(&'a mut [f32]);

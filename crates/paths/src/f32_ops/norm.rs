@@ -2,7 +2,7 @@
 
 use twinpath_engine::Tensor;
 
-use super::for_each_chunk;
+use super::changed;
 use crate::simd::dot::{Lanes, reduce};
 use crate::simd::{Isa, Kernel};
 
@@ -14,9 +14,7 @@ use crate::simd::{Isa, Kernel};
 pub fn norm(isa: Isa, x: &Tensor<f32>, weight: &[f32], eps: f64) -> Tensor<f32> {
     let n = weight.len();
     assert!(n > 0 && x.cols().is_multiple_of(n), "{} values are no groups of {n}", x.cols());
-    let mut out = x.clone();
-    for_each_chunk(out.data_mut(), n, 2 * n, |_, group| isa.run(Norm { group, weight, eps: eps as f32 }));
-    out
+    changed(x, n, 2 * n, |_, group| isa.run(Norm { group, weight, eps: eps as f32 }))
 }
 
 struct Norm<'a> {

@@ -2,7 +2,7 @@
 
 use twinpath_engine::{Pairing, Rope, Tensor};
 
-use super::for_each_chunk;
+use super::changed;
 
 /// Rotates the pairs of each head. The angle is `position * frequency` in f64; its cosine and sine are libm's in f64, times
 /// the magnitude, rounded to f32. A pair becomes `(x0 * c - x1 * s, x0 * s + x1 * c)`, each operation rounded, none fused.
@@ -12,9 +12,8 @@ use super::for_each_chunk;
 pub fn rope(x: &Tensor<f32>, rope: &Rope, heads: usize, start: usize) -> Tensor<f32> {
     let (dim, pairs) = (x.cols() / heads, rope.frequencies.len());
     assert!(x.cols() == heads * dim && 2 * pairs <= dim, "{} values are no {heads} heads of {pairs} pairs", x.cols());
-    let mut out = x.clone();
     // A sine and a cosine in f64 cost about as much as 32 simple operations each.
-    for_each_chunk(out.data_mut(), heads * dim, 4 * heads * dim + 64 * pairs, |t, row| {
+    changed(x, heads * dim, 4 * heads * dim + 64 * pairs, |t, row| {
         let position = (start + t) as f64;
         let turns: Vec<(f32, f32)> = rope.frequencies.iter().map(|f| turn(position * f, rope.magnitude)).collect();
         for head in row.chunks_exact_mut(dim) {
@@ -26,8 +25,7 @@ pub fn rope(x: &Tensor<f32>, rope: &Rope, heads: usize, start: usize) -> Tensor<
                 (head[a], head[b]) = (head[a] * c - head[b] * s, head[a] * s + head[b] * c);
             }
         }
-    });
-    out
+    })
 }
 
 fn turn(angle: f64, magnitude: f64) -> (f32, f32) {

@@ -53,9 +53,10 @@ use twinpath_formats::{Matrix, TensorType};
 
 use self::bytes::Bytes;
 use self::tiles::{Interleaved, Layout, Tiles};
+use crate::columns::Columns;
 use crate::q8::{Codes, Q8_K_BLOCK, Scales, Shape};
 use crate::simd::{Isa, Level};
-use crate::{standalone, team};
+use crate::standalone;
 
 /// What a format makes of the two integers, per block of scale `d` and minimum `dm`, with `a` the activations' scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +165,7 @@ pub(crate) struct Entry {
     /// The activations it multiplies.
     pub(crate) shape: Shape,
     /// Evaluates a job into `[positions, rows]`.
-    pub(crate) run: fn(&Job<'_>, &mut [f32]),
+    pub(crate) run: fn(&Job<'_>, &mut Columns<'_>),
     /// How weights are laid out anew, if the format has a layout.
     layout: Option<Layout>,
     /// The exact `(p, m)` of one block, by portable code, for tests.
@@ -234,9 +235,9 @@ pub(crate) const PACKED: &[Entry] = &[
     entry::<iq4_xs::Iq4Xs>(),
 ];
 
-fn run<F: Packed>(job: &Job<'_>, out: &mut [f32]) {
+fn run<F: Packed>(job: &Job<'_>, out: &mut Columns<'_>) {
     debug_assert_eq!(job.codes.shape, F::SHAPE);
-    if out.is_empty() {
+    if job.weight.rows() == 0 || job.codes.positions == 0 {
         return;
     }
     if F::SHAPE.block == Q8_K_BLOCK && job.codes.scales == Scales::Per32 {
@@ -334,29 +335,10 @@ impl Entry {
         let mut out = vec![0.0; positions * rows];
         let part = rows.div_ceil(PARTS_PER_THREAD * rayon::current_num_threads()).next_multiple_of(TILE_ROWS);
         if positions * rows * weight.cols() < SERIAL_MACS || part >= rows {
-            (self.run)(&job, &mut out);
-        } else if positions == 1 {
-            team::chunks(&mut out, part, |i, out| (self.run)(&job.rows_of(i * part..i * part + out.len()), out));
+            (self.run)(&job, &mut Columns::new(&mut out, rows));
         } else {
-            self.gather(&job, part, &mut out);
+            Columns::share(&mut out, rows, part, |rows, out| (self.run)(&job.rows_of(rows), out));
         }
         out
-    }
-
-    /// Evaluates parts of `part` rows side by side, then puts each position's parts one after another.
-    fn gather(&self, job: &Job<'_>, part: usize, out: &mut [f32]) {
-        let (rows, positions) = (job.weight.rows(), job.codes.positions);
-        let mut parts = vec![Vec::new(); rows.div_ceil(part)];
-        team::chunks(&mut parts, 1, |i, values| {
-            let (start, end) = (i * part, rows.min((i + 1) * part));
-            values[0] = vec![0.0; positions * (end - start)];
-            (self.run)(&job.rows_of(start..end), &mut values[0]);
-        });
-        team::chunks(out, rows, |t, out| {
-            for (out, part) in out.chunks_mut(part).zip(&parts) {
-                let n = out.len();
-                out.copy_from_slice(&part[t * n..(t + 1) * n]);
-            }
-        });
     }
 }

@@ -8,16 +8,16 @@ use super::bytes::{Bytes, Eight, Portable, Terms};
 use super::{Block, Form, Job, Packed, join, split};
 #[cfg(target_arch = "x86_64")]
 use super::{tile, x86, x86::amx, x86::lanes::Stored, x86::wide};
+use crate::columns::Columns;
 use crate::q8::{Codes, Q8_0_BLOCK, Q8_K_BLOCK};
 
 /// Evaluates `job` into `[positions, rows]`; with `SPLIT`, its activations have a scale per 32 values of a 256-wide block.
-pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, out: &mut [f32]) {
+pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, out: &mut Columns<'_>) {
     #[cfg(target_arch = "x86_64")]
     {
-        if let Some(s) = amx::Amx::new(job.isa)
-            && !SPLIT
+        if !SPLIT
             && F::SHAPE.block == Q8_K_BLOCK
-            && job.codes.positions >= amx::MIN_POSITIONS
+            && let Some(s) = amx::Amx::of(job)
         {
             // SAFETY: `s` proves the features.
             return unsafe { amx::run::<F>(s, job, Stored::<F>::new(s.vnni(), job), out) };
@@ -46,18 +46,18 @@ pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, out: &mut [f32]) 
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn vnni<F: Packed, const SPLIT: bool>(s: x86::Vnni, job: &Job<'_>, out: &mut [f32]) {
+fn vnni<F: Packed, const SPLIT: bool>(s: x86::Vnni, job: &Job<'_>, out: &mut Columns<'_>) {
     either::<F, _, SPLIT>(s, job, out);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn avx2<F: Packed, const SPLIT: bool>(s: x86::Avx2, job: &Job<'_>, out: &mut [f32]) {
+fn avx2<F: Packed, const SPLIT: bool>(s: x86::Avx2, job: &Job<'_>, out: &mut Columns<'_>) {
     either::<F, _, SPLIT>(s, job, out);
 }
 
 #[inline(always)]
-fn either<F: Packed, S: Bytes, const SPLIT: bool>(s: S, job: &Job<'_>, out: &mut [f32]) {
+fn either<F: Packed, S: Bytes, const SPLIT: bool>(s: S, job: &Job<'_>, out: &mut Columns<'_>) {
     if SPLIT {
         split::rows::<F, S>(s, job, out);
     } else {
@@ -66,18 +66,18 @@ fn either<F: Packed, S: Bytes, const SPLIT: bool>(s: S, job: &Job<'_>, out: &mut
 }
 
 #[inline(always)]
-pub(super) fn rows<F: Packed, S: Bytes>(s: S, job: &Job<'_>, out: &mut [f32]) {
+pub(super) fn rows<F: Packed, S: Bytes>(s: S, job: &Job<'_>, out: &mut Columns<'_>) {
     let Job { weight, bias, codes, .. } = *job;
     let (rows, positions) = (weight.rows(), codes.positions);
     let mut sums = vec![[0.0f32; 2]; positions];
     let mut first = 0;
     if F::SHAPE.block == Q8_0_BLOCK && positions == 1 {
-        let mut terms = Vec::new();
+        let (mut terms, values) = (Vec::new(), out.of(0, 0..rows));
         while first + 4 <= rows {
             let four = [0, 1, 2, 3].map(|i| weight.row(first + i));
             let four = self::four(s, four, codes, &mut terms, PhantomData::<F>);
             for (i, sums) in four.into_iter().enumerate() {
-                out[first + i] = value(F::FORM, sums, bias.map(|b| b[first + i]));
+                values[first + i] = value(F::FORM, sums, bias.map(|b| b[first + i]));
             }
             first += 4;
         }
@@ -90,7 +90,7 @@ pub(super) fn rows<F: Packed, S: Bytes>(s: S, job: &Job<'_>, out: &mut [f32]) {
             many(s, bytes, codes, &mut sums, PhantomData::<F>);
         }
         for (t, sums) in sums.iter().enumerate() {
-            out[t * rows + row] = value(F::FORM, *sums, bias.map(|b| b[row]));
+            out.of(t, row..row + 1)[0] = value(F::FORM, *sums, bias.map(|b| b[row]));
         }
     }
 }

@@ -20,6 +20,7 @@ use super::row::value;
 #[cfg(all(test, target_arch = "x86_64"))]
 use super::x86;
 use super::{Block, Form, Job, Packed};
+use crate::columns::Columns;
 use crate::q8::Codes;
 #[cfg(test)]
 use crate::simd::Isa;
@@ -59,17 +60,18 @@ pub(crate) struct EightSums {
 
 /// Evaluates `job` into `[positions, rows]`.
 #[inline(always)]
-pub(super) fn rows<F: Packed, S: Bytes>(s: S, job: &Job<'_>, out: &mut [f32]) {
+pub(super) fn rows<F: Packed, S: Bytes>(s: S, job: &Job<'_>, out: &mut Columns<'_>) {
     let Job { weight, bias, codes, .. } = *job;
     let (rows, positions) = (weight.rows(), codes.positions);
     let mut first = 0;
     if positions == 1 {
         let mut blocks = vec![EightRows::ZERO; weight.cols() / F::SHAPE.block];
+        let values = out.of(0, 0..rows);
         while first + 8 <= rows {
             let bytes: [&[u8]; 8] = std::array::from_fn(|r| weight.row(first + r));
             let EightSums { acc, accm } = eight::<F, S>(s, bytes, codes, &mut blocks);
             for r in 0..8 {
-                out[first + r] = value(F::FORM, [acc[r], accm[r]], bias.map(|b| b[first + r]));
+                values[first + r] = value(F::FORM, [acc[r], accm[r]], bias.map(|b| b[first + r]));
             }
             first += 8;
         }
@@ -78,7 +80,7 @@ pub(super) fn rows<F: Packed, S: Bytes>(s: S, job: &Job<'_>, out: &mut [f32]) {
     for row in first..rows {
         many::<F, S>(s, weight.row(row), codes, &mut sums);
         for (t, sums) in sums.iter().enumerate() {
-            out[t * rows + row] = value(F::FORM, *sums, bias.map(|b| b[row]));
+            out.of(t, row..row + 1)[0] = value(F::FORM, *sums, bias.map(|b| b[row]));
         }
     }
 }

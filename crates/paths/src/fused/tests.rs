@@ -77,7 +77,7 @@ fn integers_are_exactly_those_of_the_decoded_weights() {
             let block = weights(entry.tensor_type, 1, n, fill, &mut random);
             let x = if i % 2 == 0 { activations(n, &mut random) } else { extreme(n) };
             let codes = Codes::new(Isa::detect(), entry.shape, Scales::Ggml, 1, &x);
-            let naive = |w: Vec<f64>| w.iter().zip(&codes.q).map(|(w, q)| *w as i64 * i64::from(*q)).sum::<i64>();
+            let naive = |w: Vec<f64>| w.iter().zip(codes.q.iter()).map(|(w, q)| *w as i64 * i64::from(*q)).sum::<i64>();
             let (p, m) = (entry.integers)(&block, &codes.q, &codes.sums);
             let name = entry.tensor_type.name();
             let main = naive(decoded(entry, &block, 1.0, 0.0));

@@ -8,6 +8,7 @@ use std::arch::x86_64::*;
 
 use super::x86::lanes::{Fill, Lanes, Side, Stored};
 use super::{Block, Form, Job, Packed, TILE_ROWS as ROWS};
+use crate::columns::Columns;
 
 /// From this many positions on, interleaving pays.
 pub(super) const MIN_POSITIONS: usize = 8;
@@ -97,7 +98,7 @@ pub(super) struct Sums {
 /// Evaluates `job` into `[positions, rows]`; with `SPLIT`, its activations have a scale per 32 values of a 256-wide block.
 /// Rows are read by `fill`.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, mut fill: impl Fill<Tile>, out: &mut [f32]) {
+pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, mut fill: impl Fill<Tile>, out: &mut Columns<'_>) {
     let (rows, all) = (job.weight.rows(), job.codes.positions);
     let scales = job.codes.scales.of(F::SHAPE);
     let mut tile = Tile::ZERO;
@@ -121,8 +122,8 @@ pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, mut fill: impl Fi
             }
             for (t, sums) in sums[..positions].iter().enumerate() {
                 let n = ROWS.min(rows - first);
-                let at = (start + t) * rows + first;
-                finish::<F>(sums, job.bias.map(|b| &b[first..first + n]), &mut out[at..at + n]);
+                let out = out.of(start + t, first..first + n);
+                finish::<F>(sums, job.bias.map(|b| &b[first..first + n]), out);
             }
         }
     }
@@ -311,7 +312,7 @@ unsafe fn dpbusd(mut acc: __m512i, w: __m512i, q: *const i8) -> __m512i {
 /// AVX-512 F and VNNI; two readable values at `sums`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn dpwssd(mut acc: __m512i, w: __m512i, sums: *const i16) -> __m512i {
+pub(super) unsafe fn dpwssd(mut acc: __m512i, w: __m512i, sums: *const i16) -> __m512i {
     // SAFETY: the caller's.
     unsafe {
         asm!("vpdpwssd {acc}, {w}, dword ptr [{q}]{{1to16}}", acc = inout(zmm_reg) acc, w = in(zmm_reg) w,

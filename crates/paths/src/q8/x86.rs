@@ -7,7 +7,12 @@ use super::{Coding, Q8_K_BLOCK, extreme};
 /// Codes a block of each position as Q8_K.
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn code_all(coding: Coding<'_>) {
+    let apart = coding.cols;
     coding.positions(|x, q, d, sums| {
+        // The next position's block is far away.
+        for line in (0..Q8_K_BLOCK).step_by(16) {
+            _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(apart + line).cast());
+        }
         if let (Some(x), Some(q)) = (x.first_chunk(), q.first_chunk_mut()) {
             d[0] = code(x, q, sums);
         }

@@ -86,40 +86,46 @@ pub(crate) fn reduce_each(isa: Isa, sums: &[Lanes], step: usize, out: &mut [f32]
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
+/// Sums that [`dots`] keeps: of so many pairs of rows.
+pub(crate) const PAIRS: usize = 384;
 
-    use super::Lanes;
-
-    /// The tree of sixteen sums at once: each step adds halves of two vectors and keeps both results in one.
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn reduce_16(sums: &[Lanes], step: usize, out: &mut [f32; 16]) {
-        let mut v = [_mm512_setzero_ps(); 16];
-        for (s, v) in v.iter_mut().enumerate() {
-            // The last step leaves sum `s` at place `4 (s mod 4) + s / 4`.
-            let from: &Lanes = &sums[(s % 4 * 4 + s / 4) * step];
-            // SAFETY: sixteen readable floats.
-            *v = unsafe { _mm512_loadu_ps(from.as_ptr()) };
+/// The dots of each row of `a` with each of `b`, times `scale`: those of row `j` of `b` from `out[j * apart]` on.
+///
+/// # Panics
+/// When there are more than [`PAIRS`], or rows of `b` without a place for `a.rows` dots.
+pub(crate) fn dots(isa: Isa, a: Panel<'_>, b: Panel<'_>, scale: f32, (out, apart): (&mut [f32], usize)) {
+    assert!(a.len == b.len && (b.rows == 0 || out.len() >= (b.rows - 1) * apart + a.rows), "a place for each dot");
+    #[cfg(target_arch = "x86_64")]
+    if isa.level() >= Level::Avx512 && a.rows >= 8 && a.len.is_multiple_of(16) {
+        let (x, y, to) = (a.start(), b.start(), out.as_mut_ptr());
+        for i in (0..a.rows).step_by(8).map(|i| i.min(a.rows - 8)) {
+            let x = (x.wrapping_add(i * a.stride), a.stride);
+            for j in (0..b.rows).step_by(2) {
+                let y = (y.wrapping_add(j * b.stride), b.stride);
+                let to = (to.wrapping_add(j * apart + i), apart);
+                // SAFETY: an `Isa` of this level exists only where AVX-512 F was detected; eight rows of `a` from `i` on, one
+                // or two of `b`, and a place for each dot are there.
+                unsafe {
+                    match b.rows - j {
+                        1 => x86::dots_8::<1>(x, y, a.len, scale, to),
+                        _ => x86::dots_8::<2>(x, y, a.len, scale, to),
+                    }
+                }
+            }
         }
-        for i in 0..8 {
-            let (a, b) = (v[2 * i], v[2 * i + 1]);
-            v[i] = _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xee>(a, b));
-        }
-        for i in 0..4 {
-            let (a, b) = (v[2 * i], v[2 * i + 1]);
-            v[i] = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
-        }
-        for i in 0..2 {
-            let (a, b) = (v[2 * i], v[2 * i + 1]);
-            v[i] = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(a, b), _mm512_shuffle_ps::<0xee>(a, b));
-        }
-        let (a, b) = (v[0], v[1]);
-        let all = _mm512_add_ps(_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xdd>(a, b));
-        // SAFETY: sixteen writable floats.
-        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), all) };
+        return;
+    }
+    let mut sums: [Lanes; PAIRS] = [[0.0; 16]; PAIRS];
+    accumulate(isa, a, b, &mut sums[..a.rows * b.rows]);
+    for (j, out) in out.chunks_mut(apart).take(b.rows).enumerate() {
+        let out = &mut out[..a.rows];
+        reduce_each(isa, &sums[j..], b.rows, out);
+        out.iter_mut().for_each(|out| *out *= scale);
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 /// One instruction set's tiles. `width` is the lanes of its vector; `rows` x `columns` is the largest tile whose sums,
 /// with one vector of each side, fit its registers.
@@ -328,6 +334,27 @@ mod tests {
                 accumulate(isa, panel(&x, from, len), panel(&y, from, len), &mut pieces);
             }
             assert_eq!(whole.map(|s| s.map(f32::to_bits)), pieces.map(|s| s.map(f32::to_bits)), "{}", isa.name());
+        }
+    }
+
+    #[test]
+    fn dots_of_every_instruction_set_have_the_bits_of_the_plain_order_and_keep_to_their_places() {
+        let mut random = Random::new(7);
+        for len in [0, 1, 16, 17, 48, 128] {
+            for (a, b) in [(0, 1), (1, 1), (7, 2), (8, 1), (8, 2), (9, 3), (15, 2), (16, 5), (64, 6)] {
+                let (x, y) = (random.values(a * (len + 3)), random.values(b * (len + 1)));
+                let of = |data, stride, rows| Panel { data, stride, rows, len };
+                for isa in Isa::all_available() {
+                    let mut out = vec![f32::INFINITY; b * (a + 2)];
+                    dots(isa, of(&x, len + 3, a), of(&y, len + 1, b), 0.3, (&mut out, a + 2));
+                    for (place, found) in out.iter().enumerate() {
+                        let (j, i) = (place / (a + 2), place % (a + 2));
+                        let dot = || lane_dot(&x[i * (len + 3)..][..len], &y[j * (len + 1)..][..len]) * 0.3;
+                        let expected = if i < a { dot() } else { f32::INFINITY };
+                        assert_eq!(found.to_bits(), expected.to_bits(), "{} {len} {a} {b}", isa.name());
+                    }
+                }
+            }
         }
     }
 }

@@ -37,8 +37,21 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "sixteen sums that AVX-512 reduces together change places",
-        edits: &[Replace("crates/paths/src/simd/dot.rs", "&sums[(s % 4 * 4 + s / 4) * step]", "&sums[s * step]")],
+        edits: &[Replace("crates/paths/src/simd/dot/x86.rs", "sums[s % 4 * 4 + s / 4]", "sums[s]")],
         catcher: Test { target: PATHS, name: "sums_reduced_together_have_the_bits_of_each_by_itself" },
+        sign: "avx512",
+    },
+    Fault {
+        name: "of two rows whose dots AVX-512 makes together the second is the first again",
+        edits: &[Replace(
+            "crates/paths/src/simd/dot/x86.rs",
+            "_mm512_loadu_ps(second.add(at))",
+            "_mm512_loadu_ps(y.add(at))",
+        )],
+        catcher: Test {
+            target: PATHS,
+            name: "dots_of_every_instruction_set_have_the_bits_of_the_plain_order_and_keep_to_their_places",
+        },
         sign: "avx512",
     },
     Fault {
@@ -58,10 +71,16 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "the AMX kernel scales the sums of a block by the next block's scales",
         edits: &[Replace(
             "crates/paths/src/fused/x86/amx.rs",
-            "&strips[b % 2], &sums[(step + 1) % 2], &mut totals);\n                }",
-            "&strips[(b + 1) % 2], &sums[(step + 1) % 2], &mut totals);\n                }",
+            "Some(Step { b, start, strip, row",
+            "Some(Step { b, start, strip: &strips[(i + 1) % (count * blocks)], row",
         )],
         catcher: Test { target: PATHS, name: "all_instruction_sets_give_the_same_bits" },
+        sign: "amx",
+    },
+    Fault {
+        name: "strips of rows that AMX keeps together share their totals",
+        edits: &[Replace("crates/paths/src/fused/x86/amx.rs", "i % count * padded + start", "start")],
+        catcher: Test { target: PATHS, name: "groups_have_the_bits_of_portable_code" },
         sign: "amx",
     },
     Fault {
@@ -147,8 +166,8 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "the AMX kernel counts the upper part of a scaled code for half",
         edits: &[Replace(
             "crates/paths/src/fused/x86/amx.rs",
-            "_mm512_slli_epi32::<7>(load(&high",
-            "_mm512_slli_epi32::<6>(load(&high",
+            "_mm512_slli_epi32::<7>(load(high",
+            "_mm512_slli_epi32::<6>(load(high",
         )],
         catcher: Test { target: PATHS, name: "all_instruction_sets_give_the_same_bits" },
         sign: "amx",

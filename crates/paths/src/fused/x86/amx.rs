@@ -1,19 +1,22 @@
 //! Sixteen rows of 256-wide blocks with many positions, on AMX's int8 tiles.
 //!
 //! A tile adds up 256 products of two signed bytes for each of 16 positions and 16 rows. So that a block's groups need not
-//! be told apart, their scales are multiplied into the codes first: `v = scale · code` has 14 bits with its sign (see the
-//! bounds of the module above), and `v = 128 high + low`, with `high` in -63..=62 and `low` in 0..=127. The sums of both
-//! with the activations are exact, and so is `p = 128 Σ high q + Σ low q`; minimums and all f32 operations are those of
-//! [`tile`](super::super::tile).
+//! be told apart, their scales are multiplied into the codes first: `v = scale · code`, of an offset format
+//! `scale · (code - offset)`, is at most 4096 in magnitude (see the bounds of the module above), and `v = 128 high + low`,
+//! with `high` in -32..=32 and `low` in 0..=127. The sums of both with the activations are exact, and so is
+//! `p = 128 Σ high q + Σ low q`; minimums and all f32 operations are those of [`tile`](super::super::tile).
+//!
+//! What is met again and again stays near: some blocks of four strips of rows live in the second-level cache while all
+//! positions pass, and 32 positions of a block and the totals of four strips in the first.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::Vnni;
 use super::lanes::{Fill, Lanes, Side, Stored};
-use crate::fused::tile::{Sums as Totals, finish};
+use crate::columns::Columns;
+use crate::fused::tile::{Sums as Totals, dpwssd, finish};
 use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS};
-use crate::simd::Isa;
 use crate::simd::amx::{HasTiles, TileRegisters};
 
 /// AMX beside VNNI.
@@ -21,9 +24,10 @@ use crate::simd::amx::{HasTiles, TileRegisters};
 pub(in crate::fused) struct Amx(Vnni, HasTiles);
 
 impl Amx {
-    /// If `isa` has it.
-    pub(in crate::fused) fn new(isa: Isa) -> Option<Self> {
-        Some(Amx(Vnni::new(isa)?, HasTiles::new(isa)?))
+    /// If the job's instruction set has it, and bringing rows into tiles pays.
+    pub(in crate::fused) fn of(job: &Job<'_>) -> Option<Self> {
+        let pays = job.codes.positions >= MIN_POSITIONS && job.weight.cols() > 0;
+        Some(Amx(Vnni::new(job.isa)?, HasTiles::new(job.isa)?)).filter(|_| pays)
     }
 
     /// What it is beside.
@@ -33,18 +37,23 @@ impl Amx {
 }
 
 /// From this many positions on, bringing rows into tiles pays.
-pub(in crate::fused) const MIN_POSITIONS: usize = 16;
+const MIN_POSITIONS: usize = 16;
 /// Positions multiplied at once: two tiles.
 const POSITIONS: usize = 32;
+/// Rows, in sixteens, that meet the same positions one after another.
+const STRIPS: usize = 4;
+/// Blocks of them, at most: 32 strips of nine KiB are a seventh of a second-level cache of 2 MiB.
+const BLOCKS: usize = 8;
 
 /// One block of sixteen rows, as tiles read it.
+#[derive(Clone)]
 #[repr(C, align(64))]
 pub(in crate::fused) struct Strip {
     /// `[value / 4][row]`, four bytes each.
     low: [[u32; ROWS]; 64],
     /// The same.
     high: [[u32; ROWS]; 64],
-    /// `[group / 2][row]`, a pair of minimums each.
+    /// `[group / 2][row]`, a pair of minimums each; for formats that are not offset.
     mins: [[u32; ROWS]; 8],
     d: [f32; ROWS],
     dm: [f32; ROWS],
@@ -65,41 +74,64 @@ impl Sums {
 
 /// Evaluates `job`, whose activations have a scale per block of 256, into `[positions, rows]`. Rows are read by `fill`.
 ///
-/// Each product of tiles is started before the sums of the one before are added up: tiles and vectors then work side by side.
+/// A product of tiles and the sums of the one before are worked at in turns: tiles and vectors then work side by side.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, mut fill: impl Fill<Strip>, out: &mut [f32]) {
-    let (rows, positions) = (job.weight.rows(), job.codes.positions);
+pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, mut fill: impl Fill<Strip>, out: &mut Columns<'_>) {
+    let (rows, positions, blocks) = (job.weight.rows(), job.codes.positions, job.weight.cols() / 256);
     let whole = positions / POSITIONS * POSITIONS;
     let tail = tail(job, whole);
-    let (mut strips, mut sums) = ([Strip::ZERO; 2], [Sums::ZERO; 2]);
-    let zero = Totals { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
-    let mut totals = vec![zero; positions];
+    let together = blocks.div_ceil(blocks.div_ceil(BLOCKS));
+    let (mut strips, mut sums) = (vec![Strip::ZERO; STRIPS * together], Sums::ZERO);
+    let padded = positions.next_multiple_of(POSITIONS);
+    let mut totals = vec![Totals { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() }; STRIPS * padded];
     let tiles = TileRegisters::shaped(s.1);
-    for first in (0..rows).step_by(ROWS) {
-        totals.fill(zero);
-        let (mut step, mut before) = (0, None);
-        for b in 0..job.weight.cols() / 256 {
-            // SAFETY: this function's features.
-            unsafe { fill.fill(&mut strips[b % 2], first, b) };
-            let q = &job.codes.q[b * positions * 256..(b + 1) * positions * 256];
+    for first in (0..rows).step_by(STRIPS * ROWS) {
+        let count = STRIPS.min((rows - first).div_ceil(ROWS));
+        for from in (0..blocks).step_by(together) {
+            let blocks = together.min(blocks - from);
+            for i in 0..count * blocks {
+                // SAFETY: this function's features.
+                unsafe { fill.fill(&mut strips[i], first + i % count * ROWS, from + i / count) };
+            }
+            let mut before: Option<Step<'_>> = None;
             for start in (0..positions).step_by(POSITIONS) {
-                let q = if start < whole { &q[start * 256..] } else { &tail[b * POSITIONS * 256..] };
-                multiply(&tiles, &q[..POSITIONS * 256], &strips[b % 2], &mut sums[step % 2]);
-                if let Some((b, start)) = before.replace((b, start)) {
-                    add::<F>(job, (b, start), &strips[b % 2], &sums[(step + 1) % 2], &mut totals);
+                for (i, strip) in strips[..count * blocks].iter().enumerate() {
+                    let b = from + i / count;
+                    let q = if start < whole {
+                        &job.codes.q[(b * positions + start) * 256..]
+                    } else {
+                        &tail[b * POSITIONS * 256..]
+                    };
+                    clear(&tiles);
+                    for part in 0..PARTS {
+                        multiply(&tiles, &q[..POSITIONS * 256], strip, part);
+                        if let Some(before) = &before {
+                            add::<F>(job, before, part, &sums, &mut totals, out);
+                        }
+                    }
+                    store_sums(&tiles, &mut sums);
+                    let (row, totals) = (first + i % count * ROWS, i % count * padded + start);
+                    before = Some(Step { b, start, strip, row, totals });
                 }
-                step += 1;
+            }
+            if let Some(before) = &before {
+                for part in 0..PARTS {
+                    add::<F>(job, before, part, &sums, &mut totals, out);
+                }
             }
         }
-        if let Some((b, start)) = before {
-            add::<F>(job, (b, start), &strips[b % 2], &sums[(step + 1) % 2], &mut totals);
-        }
-        let n = ROWS.min(rows - first);
-        let bias = job.bias.map(|b| &b[first..first + n]);
-        for (t, totals) in totals.iter().enumerate() {
-            finish::<F>(totals, bias, &mut out[t * rows + first..t * rows + first + n]);
-        }
     }
+}
+
+/// A product of tiles whose sums are to be added up.
+struct Step<'s> {
+    /// The block, the first position, and the weights.
+    b: usize,
+    start: usize,
+    strip: &'s Strip,
+    /// The first row, and where the totals are.
+    row: usize,
+    totals: usize,
 }
 
 /// The codes of positions `whole ..` of each block, with zeros up to a number that tiles take.
@@ -129,7 +161,7 @@ impl<F: Packed> Fill<Strip> for Stored<'_, F> {
             store(to, *pair);
         }
         for part in 0..4 {
-            strip.put::<F>(part, turn(&self.blocks, 64 * part), &small);
+            strip.put::<F>(part, turn(&self.blocks, 64 * part), &small[..8], &small[8..]);
         }
     }
 }
@@ -149,40 +181,48 @@ impl<F: Lanes> Fill<Strip> for Side<'_, F> {
                 store(to, pair);
             }
             for part in 0..4 {
-                strip.put::<F>(part, F::codes(tile, part), &small.scales);
+                strip.put::<F>(part, F::codes(tile, part), &small.scales, &small.mins);
             }
         }
     }
 }
 
 impl Strip {
-    /// Puts the codes of values `64 part ..`, multiplied by their scales, of which `scales` holds pairs.
+    /// Puts the codes of values `64 part ..`, multiplied by their scales, of which `scales` holds pairs; of an offset format
+    /// less `mins`, offset times scale.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    fn put<F: Packed>(&mut self, part: usize, codes: [__m512i; 16], scales: &[__m512i]) {
+    fn put<F: Packed>(&mut self, part: usize, codes: [__m512i; 16], scales: &[__m512i], mins: &[__m512i]) {
         let quads = F::SHAPE.group / 4;
         for i in 0..16 {
             let quad = 16 * part + i;
-            let pair = scales[quad / quads / 2];
-            let scale = if (quad / quads).is_multiple_of(2) {
-                _mm512_mask_mov_epi16(_mm512_slli_epi32::<16>(pair), 0x5555_5555, pair)
-            } else {
-                _mm512_mask_mov_epi16(_mm512_srli_epi32::<16>(pair), 0xaaaa_aaaa, pair)
-            };
-            let (low, high) = scaled(codes[i], scale);
+            let (pair, second) = (quad / quads / 2, !(quad / quads).is_multiple_of(2));
+            let min = if F::FORM == Form::Offset { one_of(mins[pair], second) } else { _mm512_setzero_si512() };
+            let (low, high) = scaled(codes[i], one_of(scales[pair], second), min);
             store(&mut self.low[quad], low);
             store(&mut self.high[quad], high);
         }
     }
 }
 
-/// The low seven bits of `scale · code` and what is above them, of four codes in each lane.
+/// Of each pair the first or the second, twice.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn scaled(codes: __m512i, scale: __m512i) -> (__m512i, __m512i) {
+fn one_of(pairs: __m512i, second: bool) -> __m512i {
+    if second {
+        _mm512_mask_mov_epi16(_mm512_srli_epi32::<16>(pairs), 0xaaaa_aaaa, pairs)
+    } else {
+        _mm512_mask_mov_epi16(_mm512_slli_epi32::<16>(pairs), 0x5555_5555, pairs)
+    }
+}
+
+/// The low seven bits of `scale · code - min` and what is above them, of four codes in each lane.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn scaled(codes: __m512i, scale: __m512i, min: __m512i) -> (__m512i, __m512i) {
     let lower = _mm512_set1_epi16(0x00ff);
-    let even = _mm512_mullo_epi16(_mm512_and_si512(codes, lower), scale);
-    let odd = _mm512_mullo_epi16(_mm512_srli_epi16::<8>(codes), scale);
+    let even = _mm512_sub_epi16(_mm512_mullo_epi16(_mm512_and_si512(codes, lower), scale), min);
+    let odd = _mm512_sub_epi16(_mm512_mullo_epi16(_mm512_srli_epi16::<8>(codes), scale), min);
     // lower ? a : b
     let low = _mm512_ternarylogic_epi32::<0xca>(lower, even, _mm512_slli_epi16::<8>(odd));
     let high = _mm512_ternarylogic_epi32::<0xca>(lower, _mm512_srai_epi16::<7>(even), _mm512_slli_epi16::<1>(odd));
@@ -232,90 +272,124 @@ fn turn(blocks: &[Block; ROWS], at: usize) -> [__m512i; 16] {
     v
 }
 
-/// The sums of 32 positions' codes with a strip.
+/// Turns.
+const PARTS: usize = 4;
+
+/// Tiles 0 to 3 are the sums of `low` and of `high` with 16 positions and then with 16 more.
 #[inline(always)]
-fn multiply(_tiles: &TileRegisters, q: &[i8], strip: &Strip, sums: &mut Sums) {
-    assert_eq!(q.len(), POSITIONS * 256, "two tiles of positions");
-    // Tiles 0 to 3 are the sums, 4 and 5 positions, 6 and 7 the low and high bytes of rows, 64 values at a time.
-    macro_rules! values {
-        ($positions:literal, $more:literal, $low:literal, $high:literal) => {
-            concat!(
-                "tileloadd tmm4, [{q} + {block}*1 + ",
-                $positions,
-                "]\n",
-                "tileloadd tmm6, [{w} + {line}*1 + ",
-                $low,
-                "]\n",
-                "tileloadd tmm7, [{w} + {line}*1 + ",
-                $high,
-                "]\n",
-                "tdpbssd tmm0, tmm4, tmm6\n",
-                "tileloadd tmm5, [{q} + {block}*1 + ",
-                $more,
-                "]\n",
-                "tdpbssd tmm1, tmm4, tmm7\n",
-                "tdpbssd tmm2, tmm5, tmm6\n",
-                "tdpbssd tmm3, tmm5, tmm7\n",
-            )
-        };
-    }
-    // SAFETY: `_tiles` proves AMX and the shape of the tiles. Read are 32 positions of 256 bytes and a strip's low and high
-    // bytes, twice 4096 and adjacent; written are the 4096 bytes of `sums`. No tile is used across this statement.
+fn clear(_tiles: &TileRegisters) {
+    // SAFETY: `_tiles` proves AMX. Tiles 0 to 3 are used here, in `multiply` and in `store_sums` only.
     unsafe {
         asm!(
-            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
-            values!("0", "4096", "0", "4096"),
-            values!("64", "4160", "1024", "5120"),
-            values!("128", "4224", "2048", "6144"),
-            values!("192", "4288", "3072", "7168"),
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            options(nomem, nostack, preserves_flags)
+        )
+    }
+}
+
+/// Adds to the sums what values `64 part ..` make of 32 positions and a strip.
+#[inline(always)]
+fn multiply(_tiles: &TileRegisters, q: &[i8], strip: &Strip, part: usize) {
+    assert!(q.len() == POSITIONS * 256 && part < PARTS, "two tiles of positions");
+    // SAFETY: `_tiles` proves AMX and the shape of the tiles. Read are 64 of 256 bytes of each of 32 positions, and 1024 of a
+    // strip's low and of its high bytes, twice 4096 and adjacent.
+    unsafe {
+        asm!(
+            "tileloadd tmm4, [{q} + {block}*1]",
+            "tileloadd tmm6, [{w} + {line}*1]",
+            "tileloadd tmm7, [{w} + {line}*1 + 4096]",
+            "tdpbssd tmm0, tmm4, tmm6",
+            "tileloadd tmm5, [{q} + {block}*1 + 4096]",
+            "tdpbssd tmm1, tmm4, tmm7",
+            "tdpbssd tmm2, tmm5, tmm6",
+            "tdpbssd tmm3, tmm5, tmm7",
+            q = in(reg) q.as_ptr().add(64 * part),
+            w = in(reg) (&raw const *strip).cast::<u8>().add(1024 * part),
+            block = in(reg) 256usize,
+            line = in(reg) 64usize,
+            options(readonly, nostack, preserves_flags),
+        );
+    }
+}
+
+/// Writes the sums.
+#[inline(always)]
+fn store_sums(_tiles: &TileRegisters, sums: &mut Sums) {
+    // SAFETY: `_tiles` proves AMX and the shape of the tiles. Written are the 4096 bytes of `sums`.
+    unsafe {
+        asm!(
             "tilestored [{sums} + {line}*1], tmm0",
             "tilestored [{sums} + {line}*1 + 1024], tmm1",
             "tilestored [{sums} + {line}*1 + 2048], tmm2",
             "tilestored [{sums} + {line}*1 + 3072], tmm3",
-            q = in(reg) q.as_ptr(),
-            w = in(reg) &raw const *strip,
             sums = in(reg) &raw mut *sums,
-            block = in(reg) 256usize,
             line = in(reg) 64usize,
             options(nostack, preserves_flags),
         );
     }
 }
 
-/// Adds block `b` to the totals of at most 32 positions from `start` on.
+/// Adds what a step made to the totals of the `part`-th eight of its positions, and writes those that are complete.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn add<F: Packed>(job: &Job<'_>, (b, start): (usize, usize), strip: &Strip, sums: &Sums, totals: &mut [Totals]) {
-    let (positions, n) = (job.codes.positions, F::SHAPE.sums());
-    let end = positions.min(start + POSITIONS);
-    let (from, to) = (b * positions + start, b * positions + end);
-    let (group_sums, d, totals) = (&job.codes.sums[from * n..to * n], &job.codes.d[from..to], &mut totals[start..end]);
+fn add<F: Packed>(
+    job: &Job<'_>,
+    step: &Step<'_>,
+    part: usize,
+    sums: &Sums,
+    totals: &mut [Totals],
+    out: &mut Columns<'_>,
+) {
+    const EACH: usize = POSITIONS / PARTS;
+    let (positions, n, strip) = (job.codes.positions, F::SHAPE.sums(), step.strip);
+    let first = step.start + EACH * part;
+    let end = positions.min(first + EACH);
+    if end <= first {
+        return;
+    }
+    let (from, to) = (step.b * positions + first, step.b * positions + end);
+    let (group_sums, d) = (&job.codes.sums[from * n..to * n], &job.codes.d[from..to]);
+    let totals = &mut totals[step.totals + EACH * part..][..end - first];
+    if step.b == 0 {
+        totals.fill(Totals { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() });
+    }
     let load = |v: &[i32; ROWS]| {
         // SAFETY: 64 readable bytes.
         unsafe { _mm512_loadu_si512(v.as_ptr().cast()) }
     };
     // SAFETY: 64 readable bytes each.
     let (weight_d, weight_dm) = unsafe { (_mm512_loadu_ps(strip.d.as_ptr()), _mm512_loadu_ps(strip.dm.as_ptr())) };
-    let mut mins = [_mm512_setzero_si512(); 8];
-    for (to, from) in mins.iter_mut().zip(&strip.mins) {
-        // SAFETY: 64 readable bytes.
-        *to = unsafe { _mm512_loadu_si512(from.as_ptr().cast()) };
-    }
-    let each = group_sums.chunks_exact(F::SHAPE.sums()).zip(d);
-    for (t, (totals, (group_sums, d))) in totals.iter_mut().zip(each).enumerate() {
-        let [low, high] = &sums.0[t / 16];
-        let p = _mm512_add_epi32(load(&low[t % 16]), _mm512_slli_epi32::<7>(load(&high[t % 16])));
-        let mut m = [_mm512_setzero_si512(); 2];
-        for (i, pair) in group_sums.as_chunks::<2>().0.iter().enumerate() {
-            let pair = i32::from(pair[0]) & 0xffff | i32::from(pair[1]) << 16;
-            m[i % 2] = _mm512_dpwssd_epi32(m[i % 2], mins[i], _mm512_set1_epi32(pair));
-        }
-        let m = _mm512_add_epi32(m[0], m[1]);
+    let [low, high] = &sums.0[part / 2];
+    let lines = low[EACH * (part % 2)..].iter().zip(&high[EACH * (part % 2)..]);
+    let each = group_sums.chunks_exact(n).zip(d);
+    for ((totals, (group_sums, d)), (low, high)) in totals.iter_mut().zip(each).zip(lines) {
+        let p = _mm512_add_epi32(load(low), _mm512_slli_epi32::<7>(load(high)));
         let a = _mm512_set1_ps(*d);
-        let main = if F::FORM == Form::Offset { _mm512_sub_epi32(p, m) } else { p };
-        totals.acc = _mm512_fmadd_ps(_mm512_mul_ps(weight_d, a), _mm512_cvtepi32_ps(main), totals.acc);
+        totals.acc = _mm512_fmadd_ps(_mm512_mul_ps(weight_d, a), _mm512_cvtepi32_ps(p), totals.acc);
         if F::FORM != Form::Offset {
-            totals.accm = _mm512_fmadd_ps(_mm512_mul_ps(weight_dm, a), _mm512_cvtepi32_ps(m), totals.accm);
+            let mut m = [_mm512_setzero_si512(); 2];
+            for pair in 0..F::SHAPE.sums() / 2 {
+                // SAFETY: 64 readable bytes; a pair of the position's sums.
+                unsafe {
+                    let mins = _mm512_loadu_si512(strip.mins[pair].as_ptr().cast());
+                    m[pair % 2] = dpwssd(m[pair % 2], mins, group_sums.as_ptr().add(2 * pair));
+                }
+            }
+            let m = _mm512_cvtepi32_ps(_mm512_add_epi32(m[0], m[1]));
+            totals.accm = _mm512_fmadd_ps(_mm512_mul_ps(weight_dm, a), m, totals.accm);
+        }
+    }
+    if step.b + 1 == job.weight.cols() / 256 {
+        let rows = step.row..job.weight.rows().min(step.row + ROWS);
+        let bias = job.bias.map(|b| &b[rows.clone()]);
+        for (t, totals) in (first..).zip(totals.iter()) {
+            finish::<F>(totals, bias, out.of(t, rows.clone()));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

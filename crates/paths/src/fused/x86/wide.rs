@@ -13,6 +13,7 @@ use std::arch::x86_64::*;
 pub(in crate::fused) use self::q4_k::WideQ4K;
 pub(in crate::fused) use self::q6_k::WideQ6K;
 use super::Vnni;
+use crate::columns::Columns;
 use crate::fused::bytes::Bytes;
 use crate::fused::row::{step, value};
 use crate::fused::{Block, Job, Packed};
@@ -75,13 +76,13 @@ impl Activations {
 
 /// Evaluates `job` into `[positions, rows]`.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(in crate::fused) fn run<F: Wide>(s: Vnni, job: &Job<'_>, out: &mut [f32]) {
+pub(in crate::fused) fn run<F: Wide>(s: Vnni, job: &Job<'_>, out: &mut Columns<'_>) {
     let (rows, blocks) = (job.weight.rows(), job.weight.cols() / 256);
     if blocks == 0 {
         return super::super::row::rows::<F, Vnni>(s, job, out);
     }
-    for (t, out) in out.chunks_exact_mut(rows).enumerate() {
-        position::<F>(s, job, &Activations::new::<F>(job, t), out);
+    for t in 0..job.codes.positions {
+        position::<F>(s, job, &Activations::new::<F>(job, t), out.of(t, 0..rows));
     }
 }
 

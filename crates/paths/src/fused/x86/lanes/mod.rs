@@ -19,6 +19,7 @@ use twinpath_formats::Matrix;
 use self::pack::{Repeated, Strided};
 use super::Vnni;
 use super::amx::{self, Amx};
+use crate::columns::Columns;
 use crate::fused::tile::{self, Sums, finish};
 use crate::fused::tiles::{Interleaved, Layout, Line};
 use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS};
@@ -202,16 +203,16 @@ fn fill<F: Lanes>(isa: Isa, weight: Matrix<'_>, first: usize, tiles: &mut [Line]
 }
 
 /// Evaluates `job` into `[positions, rows]`.
-pub(in crate::fused) fn linear<F: Lanes>(job: &Job<'_>, out: &mut [f32]) {
+pub(in crate::fused) fn linear<F: Lanes>(job: &Job<'_>, out: &mut Columns<'_>) {
     let reads = |positions| job.tiles.is_some() || positions >= tile::MIN_POSITIONS;
-    let Some(s) = Vnni::new(job.isa).filter(|_| !out.is_empty() && reads(job.codes.positions)) else {
+    let Some(s) = Vnni::new(job.isa).filter(|_| job.weight.rows() > 0 && reads(job.codes.positions)) else {
         return crate::fused::run::<F>(job, out);
     };
     let (split, positions) = (job.codes.scales == Scales::Per32, job.codes.positions);
     let side = Side::<F>::new(s, job);
     // SAFETY: `s` and the `Amx` prove the features.
     unsafe {
-        match Amx::new(job.isa).filter(|_| !split && positions >= amx::MIN_POSITIONS) {
+        match Amx::of(job).filter(|_| !split) {
             Some(s) => amx::run::<F>(s, job, side, out),
             None if positions >= tile::MIN_POSITIONS && split => tile::run::<F, true>(job, side, out),
             None if positions >= tile::MIN_POSITIONS => tile::run::<F, false>(job, side, out),
@@ -223,7 +224,7 @@ pub(in crate::fused) fn linear<F: Lanes>(job: &Job<'_>, out: &mut [f32]) {
 
 /// Evaluates `job` into `[positions, rows]`; with `SPLIT`, its activations have a scale per 32 values.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, mut side: Side<'_, F>, out: &mut [f32]) {
+fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, mut side: Side<'_, F>, out: &mut Columns<'_>) {
     let (rows, blocks) = (job.weight.rows(), job.weight.cols() / 256);
     let (positions, scales) = (job.codes.positions, job.codes.scales.of(F::SHAPE));
     let zero = Sums { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
@@ -245,7 +246,7 @@ fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, mut side: Side<'_, F>, out: &
         }
         let n = ROWS.min(rows - first);
         for (t, sums) in all.iter().enumerate() {
-            let out = &mut out[t * rows + first..t * rows + first + n];
+            let out = out.of(t, first..first + n);
             finish::<F>(sums, job.bias.map(|b| &b[first..first + n]), out);
         }
     }
