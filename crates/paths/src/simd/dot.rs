@@ -94,6 +94,7 @@ pub(crate) const PAIRS: usize = 384;
 /// # Panics
 /// When there are more than [`PAIRS`], or rows of `b` without a place for `a.rows` dots.
 pub(crate) fn dots(isa: Isa, a: Panel<'_>, b: Panel<'_>, scale: f32, (out, apart): (&mut [f32], usize)) {
+    assert!(a.rows * b.rows <= PAIRS, "a sum for each pair");
     assert!(a.len == b.len && (b.rows == 0 || out.len() >= (b.rows - 1) * apart + a.rows), "a place for each dot");
     #[cfg(target_arch = "x86_64")]
     if isa.level() >= Level::Avx512 && a.rows >= 8 && a.len.is_multiple_of(16) {

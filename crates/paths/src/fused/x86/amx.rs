@@ -272,7 +272,7 @@ fn turn(blocks: &[Block; ROWS], at: usize) -> [__m512i; 16] {
     v
 }
 
-/// Turns.
+/// Turns of tiles and vectors in a step: 64 values each, and eight positions.
 const PARTS: usize = 4;
 
 /// Tiles 0 to 3 are the sums of `low` and of `high` with 16 positions and then with 16 more.
