@@ -82,7 +82,7 @@ static void *work(void *arg) {
     size_t row = (size_t)p->cols / BLOCK * p->block;
     float *s = calloc((p->bytes / row + 8) * POSITIONS, sizeof *s);
     float *x = malloc(p->cols * sizeof *x);
-    float *values = malloc(p->bytes / p->block * BLOCK * sizeof *values);
+    float *values = aligned_alloc(64, p->bytes / p->block * BLOCK * sizeof *values);
     for (int i = 0; i < p->cols; i++) x[i] = (float)((i * 7919) % 2001 - 1000) / 1000.0f;
     quant_fn quantize = (quant_fn)find("quantize_row_q8_K");
     for (int t = 0; t < POSITIONS; t++) quantize(x, y + (size_t)t * p->cols / BLOCK * Q8_K, p->cols);

@@ -5,6 +5,11 @@ use std::ops::Range;
 
 use crate::team;
 
+/// Below this many multiplications, threads cost more than they save.
+pub(crate) const SERIAL_MACS: usize = 1 << 18;
+/// Parts per thread: neighbours on a busy machine differ, and a part that is left over is taken by who is done.
+const PARTS_PER_THREAD: usize = 4;
+
 /// The values of some rows at every position: of each position a stretch, `apart` values after that of the one before.
 pub(crate) struct Columns<'a> {
     start: *mut f32,
@@ -22,20 +27,29 @@ impl<'a> Columns<'a> {
         Columns { start: values.as_mut_ptr(), apart: rows, positions, rows, values: PhantomData }
     }
 
-    /// Calls `f` with each `part` successive rows of `values`, `[positions, rows]`, on all threads.
+    /// Calls `f` with parts of successive rows of `values`, `[positions, rows]`, on all threads if there is enough work: each
+    /// row meets `cols` columns. A part is a multiple of `tile` rows, and at most `most` of them.
     pub(crate) fn share(
         values: &mut [f32],
-        rows: usize,
-        part: usize,
+        (rows, cols): (usize, usize),
+        (tile, most): (usize, usize),
         f: impl Fn(Range<usize>, &mut Columns<'_>) + Sync,
     ) {
+        let serial = values.len() * cols < SERIAL_MACS;
+        let threads = if serial { 1 } else { rayon::current_num_threads() };
+        let parts = if threads == 1 { 1 } else { PARTS_PER_THREAD * threads };
+        let part = rows.div_ceil(parts).max(1).next_multiple_of(tile).min(most);
         let all = Shared(Columns::new(values, rows));
         let all = &all;
-        team::for_each(rows.div_ceil(part), &|i| {
+        let one = |i| {
             let range = i * part..rows.min((i + 1) * part);
             let start = all.0.start.wrapping_add(range.start);
             f(range.clone(), &mut Columns { start, rows: range.len(), values: PhantomData, ..all.0 });
-        });
+        };
+        match rows.div_ceil(part) {
+            parts if serial => (0..parts).for_each(one),
+            parts => team::for_each(parts, &one),
+        }
     }
 
     /// The values of these rows at position `t`.

@@ -13,6 +13,7 @@ mod fused;
 pub mod fused_q8k;
 pub mod fused_q8x32;
 pub mod limits;
+mod lines;
 pub mod math;
 pub mod memory;
 pub mod pieces;

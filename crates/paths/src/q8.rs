@@ -9,8 +9,7 @@
 //!
 //! *Too small.* A block whose reciprocal scale would overflow (largest magnitude below about 3.7e-37) is treated as zero.
 
-use std::ops::{Deref, DerefMut};
-
+use crate::lines::Lines;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Level;
 use crate::simd::{Isa, Kernel};
@@ -142,38 +141,6 @@ impl Shape {
     }
 }
 
-/// Codes that begin where a line of the cache does: what reads 64 of them at once reads one line, not parts of two.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Lines {
-    lines: Vec<Line>,
-    len: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[repr(C, align(64))]
-struct Line([i8; 64]);
-
-impl Lines {
-    fn zeros(len: usize) -> Lines {
-        Lines { lines: vec![Line([0; 64]); len.div_ceil(64)], len }
-    }
-}
-
-impl Deref for Lines {
-    type Target = [i8];
-    fn deref(&self) -> &[i8] {
-        // SAFETY: the lines are adjacent, without gaps, and hold at least `len` codes.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
-    }
-}
-
-impl DerefMut for Lines {
-    fn deref_mut(&mut self) -> &mut [i8] {
-        // SAFETY: the lines are adjacent, without gaps, and hold at least `len` codes.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
-    }
-}
-
 /// Coded activations of some positions, `[block][position]`: the positions of one block are neighbours, because a tile of
 /// weights meets them one after another.
 #[derive(Debug, Clone, PartialEq)]
@@ -185,7 +152,7 @@ pub(crate) struct Codes {
     /// Positions coded.
     pub(crate) positions: usize,
     /// `[block][position][value]`.
-    pub(crate) q: Lines,
+    pub(crate) q: Lines<i8>,
     /// `[block][position][Scales::of]`: scales.
     pub(crate) d: Vec<f32>,
     /// `[block][position][Shape::sums]`: sums of `q` over each group; at most 32 * 127 in magnitude.

@@ -1,10 +1,15 @@
 //! `standalone`: weights decoded to f32, then plain f32 arithmetic.
 
+use std::cell::RefCell;
+use std::ops::Range;
+
 use twinpath_engine::{Numerics, Op, Site, Tensor};
 use twinpath_formats::{Matrix, TensorType};
 
+use crate::columns::Columns;
+use crate::lines::Lines;
 use crate::simd::Isa;
-use crate::simd::dot::{Lanes, Panel, accumulate, reduce_each};
+use crate::simd::dot::{Panel, Sums, accumulate, reduce_each};
 use crate::{Path, Reading, decode, f32_ops};
 
 /// Each weight is the format's real number rounded once to f32. A linear op is the [16-lane dot](crate::simd::dot) of
@@ -21,8 +26,10 @@ const ROWS: usize = 8;
 /// Columns decoded at a time, so that a strip of rows and one of activations stay in the first-level cache. A whole number
 /// of blocks of every format and of lanes.
 const COLUMNS: usize = 1024;
-/// Positions that share one decoding of a strip; bounds the partial sums kept, `ROWS * POSITIONS` of 64 bytes.
-const POSITIONS: usize = 128;
+/// Weight rows that meet the same activations before others come to the second-level cache.
+const PART: usize = 64;
+/// Positions that share one decoding of a strip; bounds the partial sums kept, `PART * POSITIONS` of 64 bytes.
+const POSITIONS: usize = 96;
 
 impl Standalone {
     /// The path on the widest instruction set of this processor.
@@ -97,48 +104,90 @@ pub fn embed(isa: Isa, table: Matrix<'_>, tokens: &[u32]) -> Tensor<f32> {
 pub fn linear(isa: Isa, weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32>) -> Tensor<f32> {
     assert_eq!(x.cols(), weight.cols(), "a linear op needs inputs as wide as its weight");
     assert!(bias.is_none_or(|b| b.len() == weight.rows()), "a linear op needs one bias per row");
-    let (positions, outputs) = (x.rows(), weight.rows());
-    // Transposed, so that tasks own contiguous places.
-    let mut y = vec![0.0f32; outputs * positions];
-    let work = ROWS * weight.cols() * positions;
-    f32_ops::for_each_chunk(&mut y, ROWS * positions, work, |strip, y| {
-        let rows = strip * ROWS..(strip * ROWS + ROWS).min(outputs);
-        dots(isa, weight.rows_of(rows), x, y);
-    });
-    let mut out = Tensor::zeros(positions, outputs);
-    f32_ops::for_each_chunk(out.data_mut(), outputs, outputs, |t, out| {
-        for (i, out) in out.iter_mut().enumerate() {
-            let dot = y[i * positions + t];
-            *out = bias.map_or(dot, |b| dot + b[i]);
+    let pieces = Pieces::new(x);
+    let mut out = Tensor::zeros(x.rows(), weight.rows());
+    Columns::share(out.data_mut(), (weight.rows(), weight.cols()), (ROWS, PART), |rows, out| {
+        dots(isa, weight.rows_of(rows.clone()), &pieces, out);
+        if let Some(bias) = bias {
+            for t in 0..x.rows() {
+                out.of(t, 0..rows.len()).iter_mut().zip(&bias[rows.clone()]).for_each(|(y, b)| *y += b);
+            }
         }
     });
     out
 }
 
-/// `y[i * positions + t]` is the dot of row `i` of at most [`ROWS`] rows and position `t`.
-fn dots(isa: Isa, weight: Matrix<'_>, x: &Tensor<f32>, y: &mut [f32]) {
-    let (rows, cols, positions) = (weight.rows(), weight.cols(), x.rows());
-    let format = weight.format();
-    let mut strip = vec![0.0f32; rows * cols.min(COLUMNS)];
-    for first in (0..positions).step_by(POSITIONS) {
-        let group = POSITIONS.min(positions - first);
-        let mut sums: Vec<Lanes> = vec![[0.0; 16]; rows * group];
-        for column in (0..cols).step_by(COLUMNS) {
-            let len = COLUMNS.min(cols - column);
-            let from = column / format.block_len() * format.block_bytes();
-            let bytes = len / format.block_len() * format.block_bytes();
-            for i in 0..rows {
-                let out = &mut strip[i * len..(i + 1) * len];
-                decode::decode(isa, weight.tensor_type(), &weight.row(i)[from..from + bytes], out);
+/// Activations `[positions, cols]`, a piece of [`COLUMNS`] columns after the other.
+struct Pieces {
+    values: Lines<f32>,
+    positions: usize,
+    cols: usize,
+}
+
+impl Pieces {
+    fn new(x: &Tensor<f32>) -> Pieces {
+        let mut values = Lines::zeros(x.data().len());
+        f32_ops::for_each_chunk(&mut values, (x.rows() * COLUMNS).max(1), x.rows() * COLUMNS, |i, piece| {
+            for (t, to) in piece.chunks_exact_mut(piece.len() / x.rows()).enumerate() {
+                to.copy_from_slice(&x.row(t)[i * COLUMNS..][..to.len()]);
             }
-            let weights = Panel { data: &strip, stride: len, rows, len };
-            let x = Panel { data: &x.data()[first * cols + column..], stride: cols, rows: group, len };
-            accumulate(isa, weights, x, &mut sums);
-        }
-        for (sums, y) in sums.chunks_exact(group).zip(y.chunks_exact_mut(positions)) {
-            reduce_each(isa, sums, 1, &mut y[first..first + group]);
-        }
+        });
+        Pieces { values, positions: x.rows(), cols: x.cols() }
     }
+
+    /// At most [`COLUMNS`] columns of `group` positions.
+    fn of(&self, columns: &Range<usize>, group: &Range<usize>) -> Panel<'_> {
+        let data = &self.values[self.positions * columns.start + group.start * columns.len()..];
+        Panel { data, stride: columns.len(), rows: group.len(), len: columns.len() }
+    }
+}
+
+/// What a thread keeps from task to task, rather than clear it for each.
+struct Scratch {
+    /// Decoded weights of [`ROWS`] rows.
+    strip: Lines<f32>,
+    /// Partial sums of each row and each position of a group.
+    sums: Lines<f32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { strip: Lines::zeros(0), sums: Lines::zeros(0) });
+}
+
+/// The dots of each row of `weight`, at most [`PART`], with each position, where `out` has zeros.
+fn dots(isa: Isa, weight: Matrix<'_>, x: &Pieces, out: &mut Columns<'_>) {
+    let rows = weight.rows();
+    if rows * x.cols == 0 {
+        return;
+    }
+    SCRATCH.with_borrow_mut(|Scratch { strip, sums }| {
+        for first in (0..x.positions).step_by(POSITIONS) {
+            let group = first..x.positions.min(first + POSITIONS);
+            let sums = sums.first(16 * rows * group.len()).as_chunks_mut::<16>().0;
+            for column in (0..x.cols).step_by(COLUMNS) {
+                let columns = column..x.cols.min(column + COLUMNS);
+                let x = x.of(&columns, &group);
+                for i in (0..rows).step_by(ROWS) {
+                    let weight = decoded(isa, weight.rows_of(i..rows.min(i + ROWS)), &columns, strip);
+                    accumulate(isa, weight, x, column == 0, Sums { lanes: &mut sums[i..], apart: rows });
+                }
+            }
+            for (t, sums) in group.zip(sums.chunks_exact(rows)) {
+                reduce_each(isa, sums, out.of(t, 0..rows));
+            }
+        }
+    });
+}
+
+/// Some columns of at most [`ROWS`] rows, decoded to f32.
+fn decoded<'a>(isa: Isa, weight: Matrix<'_>, columns: &Range<usize>, strip: &'a mut Lines<f32>) -> Panel<'a> {
+    let (format, rows, len) = (weight.format(), weight.rows(), columns.len());
+    let bytes = |columns: usize| columns / format.block_len() * format.block_bytes();
+    let strip = strip.first(ROWS * COLUMNS);
+    for (i, out) in strip.chunks_exact_mut(len).take(rows).enumerate() {
+        decode::decode(isa, weight.tensor_type(), &weight.row(i)[bytes(columns.start)..][..bytes(len)], out);
+    }
+    Panel { data: strip, stride: len, rows, len }
 }
 
 #[cfg(test)]
@@ -152,8 +201,8 @@ mod tests {
     fn linear_has_the_bits_of_its_stated_order_for_every_format() {
         let mut random = Random::new(31);
         for f in FORMATS {
-            // Rows beside the tile of 8, columns beside the strip of 1024, positions beside the group of 128.
-            for (rows, cols, positions) in [(1, 3, 1), (9, 1030, 2), (2, 40, 131)] {
+            // Rows beside the tile of 8 and the part of 64, columns beside the strip of 1024, positions beside the group of 96.
+            for (rows, cols, positions) in [(1, 3, 1), (9, 1030, 2), (2, 40, 99), (67, 40, 4), (3, 0, 2)] {
                 let cols = (cols as usize).next_multiple_of(f.block_len());
                 let bytes = blocks(f.tensor_type(), rows * (cols / f.block_len()), &mut random);
                 let weight = Matrix::new(f.tensor_type(), rows, cols, &bytes).unwrap();

@@ -22,10 +22,12 @@ fn run(subject: &Subject<'_>, log: &mut Log<'_>) -> Result<(), LabError> {
     for matrix in kit::largest_of_each_type(subject.model) {
         let weights = Weights::new(matrix, rows, cols, 0)?;
         let mut race = Race::new("blocks", format!("{} to f32", matrix.format().name()), "Gval/s");
-        let mut out = vec![0.0; rows * cols];
+        // From a line of the cache on, as the strips of a linear op and the opponent's values.
+        let mut out = vec![0.0f32; rows * cols + 15];
+        let first = out.as_ptr().align_offset(64);
         let weights = &weights;
         race.racer("decode", pool, move || {
-            pieces::decode(isa, weights.matrix(0), &mut out);
+            pieces::decode(isa, weights.matrix(0), &mut out[first..first + rows * cols]);
             std::hint::black_box(&out);
             Ok((rows * cols) as f64 / 1e9)
         });

@@ -10,14 +10,31 @@ mod k;
 mod legacy;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use twinpath_formats::TensorType;
 
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Level;
 use crate::simd::{Isa, Kernel};
 
 /// Decodes whole blocks of `bytes` into `out`, one place per value.
 pub(crate) fn decode(isa: Isa, tensor_type: TensorType, bytes: &[u8], out: &mut [f32]) {
     debug_assert_eq!(tensor_type.bytes_of(out.len() as u64), Some(bytes.len() as u64));
+    // SAFETY: an `Isa` of this level exists only where AVX-512 F and BW, and with them F16C, were detected.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        match tensor_type {
+            TensorType::Q4K if isa.level() >= Level::Avx512 => {
+                return x86::q4_k(bytes.as_chunks().0, out.as_chunks_mut().0);
+            }
+            TensorType::Q6K if isa.level() >= Level::Avx512 => {
+                return x86::q6_k(bytes.as_chunks().0, out.as_chunks_mut().0);
+            }
+            _ => {}
+        }
+    }
     isa.run(Decode { tensor_type, bytes, out });
 }
 

@@ -309,10 +309,6 @@ pub(crate) fn linear(
     Tensor::new(x.rows(), weight.rows(), entry.linear(scales, kernels, weight, bias, x.rows(), x.data()))
 }
 
-/// Below this many multiplications, threads cost more than they save.
-const SERIAL_MACS: usize = 1 << 18;
-/// Parts per thread: neighbours on a busy machine differ, and a part that is left over is taken by who is done.
-const PARTS_PER_THREAD: usize = 4;
 /// Parts are whole tiles of this many rows.
 const TILE_ROWS: usize = 16;
 
@@ -333,12 +329,9 @@ impl Entry {
         let job = Job { weight, bias, codes: &codes, tiles, isa };
         let rows = weight.rows();
         let mut out = vec![0.0; positions * rows];
-        let part = rows.div_ceil(PARTS_PER_THREAD * rayon::current_num_threads()).next_multiple_of(TILE_ROWS);
-        if positions * rows * weight.cols() < SERIAL_MACS || part >= rows {
-            (self.run)(&job, &mut Columns::new(&mut out, rows));
-        } else {
-            Columns::share(&mut out, rows, part, |rows, out| (self.run)(&job.rows_of(rows), out));
-        }
+        Columns::share(&mut out, (rows, weight.cols()), (TILE_ROWS, usize::MAX), |rows, out| {
+            (self.run)(&job.rows_of(rows), out);
+        });
         out
     }
 }

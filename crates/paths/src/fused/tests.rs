@@ -354,7 +354,7 @@ fn threads_change_nothing_for_one_position() {
     let mut random = Random::new(8);
     for (entry, scales) in each() {
         let (rows, cols) = (650, 512);
-        assert!(rows * cols > super::SERIAL_MACS, "the rows must be shared out");
+        assert!(rows * cols > crate::columns::SERIAL_MACS, "the rows must be shared out");
         let bytes = weights(entry.tensor_type, rows, cols, Fill::Random, &mut random);
         let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
         let (x, bias) = (activations(cols, &mut random), activations(rows, &mut random));

@@ -41,19 +41,31 @@ impl<'a> Panel<'a> {
     }
 }
 
-/// Adds to `sums[i * b.rows + j]` the products of row `i` of `a` and row `j` of `b`. A long row may come in pieces, if all
-/// but the last are multiples of 16.
-pub(crate) fn accumulate(isa: Isa, a: Panel<'_>, b: Panel<'_>, sums: &mut [Lanes]) {
-    assert_eq!(a.len, b.len, "dot products need equally long rows");
-    assert_eq!(sums.len(), a.rows * b.rows, "dot products need one place per pair of rows");
+/// Partial sums of pairs of rows: those of row `i` of `a` and row `j` of `b` at `j * apart + i`.
+pub(crate) struct Sums<'s> {
+    pub(crate) lanes: &'s mut [Lanes],
+    pub(crate) apart: usize,
+}
+
+impl Sums<'_> {
+    fn has(&self, rows: usize, columns: usize) -> bool {
+        let last = columns.checked_sub(1).map(|last| last.checked_mul(self.apart));
+        let end = last.map(|last| last.and_then(|last| last.checked_add(rows)));
+        self.apart >= rows && end.is_none_or(|end| end.is_some_and(|end| end <= self.lanes.len()))
+    }
+}
+
+/// Adds to `sums`, or to zeros if `fresh`, the products of each row of `a` and each of `b`. A long row may come in pieces, if
+/// all but the last are multiples of 16; the first of them is fresh.
+pub(crate) fn accumulate(isa: Isa, a: Panel<'_>, b: Panel<'_>, fresh: bool, sums: Sums<'_>) {
     match isa.level() {
         // SAFETY: an `Isa` of this level exists only where AVX2 and FMA were detected.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { avx2::accumulate(a, b, sums) },
+        Level::Avx2 => unsafe { avx2::accumulate(a, b, fresh, sums) },
         // SAFETY: an `Isa` of these levels exists only where AVX-512 F was detected.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Avx512Vnni | Level::Amx => unsafe { avx512::accumulate(a, b, sums) },
-        _ => portable::accumulate(a, b, sums),
+        Level::Avx512 | Level::Avx512Vnni | Level::Amx => unsafe { avx512::accumulate(a, b, fresh, sums) },
+        _ => portable::accumulate(a, b, fresh, sums),
     }
 }
 
@@ -69,20 +81,21 @@ pub(crate) fn reduce(sums: &Lanes) -> f32 {
     s[0]
 }
 
-/// `out[i]` is `sums[i * step]` [reduced](reduce).
-pub(crate) fn reduce_each(isa: Isa, sums: &[Lanes], step: usize, out: &mut [f32]) {
+/// `out[i]` is `sums[i]` [reduced](reduce).
+pub(crate) fn reduce_each(isa: Isa, sums: &[Lanes], out: &mut [f32]) {
+    assert_eq!(sums.len(), out.len(), "a place for each sum");
     let mut done = 0;
     #[cfg(target_arch = "x86_64")]
     if isa.level() >= Level::Avx512 {
-        for (i, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        for (sums, out) in sums.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
             // SAFETY: an `Isa` of this level exists only where AVX-512 F was detected.
-            unsafe { x86::reduce_16(&sums[16 * i * step..], step, out) };
+            unsafe { x86::reduce_16(sums, out) };
             done += 16;
         }
     }
     let _ = isa;
-    for (i, out) in out.iter_mut().enumerate().skip(done) {
-        *out = reduce(&sums[i * step]);
+    for (sums, out) in sums.iter().zip(out).skip(done) {
+        *out = reduce(sums);
     }
 }
 
@@ -117,10 +130,10 @@ pub(crate) fn dots(isa: Isa, a: Panel<'_>, b: Panel<'_>, scale: f32, (out, apart
         return;
     }
     let mut sums: [Lanes; PAIRS] = [[0.0; 16]; PAIRS];
-    accumulate(isa, a, b, &mut sums[..a.rows * b.rows]);
+    accumulate(isa, a, b, true, Sums { lanes: &mut sums, apart: a.rows });
     for (j, out) in out.chunks_mut(apart).take(b.rows).enumerate() {
         let out = &mut out[..a.rows];
-        reduce_each(isa, &sums[j..], b.rows, out);
+        reduce_each(isa, &sums[j * a.rows..][..a.rows], out);
         out.iter_mut().for_each(|out| *out *= scale);
     }
 }
@@ -134,50 +147,50 @@ macro_rules! tiles {
     ($module:ident, [$($target:meta)?], $vector:ty, width $width:literal, tile $rows:literal x $columns:literal,
      $zero:path, $load:path, $store:path, $fma:path) => {
         mod $module {
-            use super::{Lanes, Panel};
+            use super::{Lanes, Panel, Sums};
 
             $(#[$target])?
-            pub(super) fn accumulate(a: Panel<'_>, b: Panel<'_>, sums: &mut [Lanes]) {
+            pub(super) fn accumulate(a: Panel<'_>, b: Panel<'_>, fresh: bool, mut sums: Sums<'_>) {
                 let mut i = 0;
                 while i + $rows <= a.rows {
-                    columns::<$rows>(a, i, b, sums);
+                    columns::<$rows>(a, i, b, fresh, &mut sums);
                     i += $rows;
                 }
                 while i < a.rows {
-                    columns::<1>(a, i, b, sums);
+                    columns::<1>(a, i, b, fresh, &mut sums);
                     i += 1;
                 }
             }
 
             $(#[$target])?
-            fn columns<const R: usize>(a: Panel<'_>, i: usize, b: Panel<'_>, sums: &mut [Lanes]) {
-                assert!(i + R <= a.rows && sums.len() == a.rows * b.rows && a.len == b.len);
+            fn columns<const R: usize>(a: Panel<'_>, i: usize, b: Panel<'_>, fresh: bool, sums: &mut Sums<'_>) {
+                assert!(i + R <= a.rows && a.len == b.len && sums.has(a.rows, b.rows));
                 let (x, y) = (a.start().wrapping_add(i * a.stride), b.start());
-                let sums = sums[i * b.rows..].as_mut_ptr();
+                let (sums, apart) = (sums.lanes.as_mut_ptr().wrapping_add(i), sums.apart);
                 let mut j = 0;
                 while j + $columns <= b.rows {
                     // SAFETY: rows `i .. i + R` of `a` and `j .. j + columns` of `b` are in their panels, and there is a sum
                     // for each pair.
-                    unsafe { tile::<R, $columns>((x, a.stride), (y.add(j * b.stride), b.stride), a.len, sums.add(j), b.rows) };
+                    unsafe { tile::<R, $columns>((x, a.stride), (y.add(j * b.stride), b.stride), a.len, (sums.add(j * apart), apart), fresh) };
                     j += $columns;
                 }
                 while j < b.rows {
                     // SAFETY: as above.
-                    unsafe { tile::<R, 1>((x, a.stride), (y.add(j * b.stride), b.stride), a.len, sums.add(j), b.rows) };
+                    unsafe { tile::<R, 1>((x, a.stride), (y.add(j * b.stride), b.stride), a.len, (sums.add(j * apart), apart), fresh) };
                     j += 1;
                 }
             }
 
             /// # Safety
-            /// `x` and `y` begin `R` and `C` rows of `len` floats at their distances; `sums` begins `R` rows of `C` sums,
-            /// `row` apart, that nobody else has.
+            /// `x` and `y` begin `R` and `C` rows of `len` floats at their distances; `sums` begins `C` rows of `R` sums, at
+            /// theirs, that nobody else has.
             $(#[$target])?
             unsafe fn tile<const R: usize, const C: usize>(
                 (x, x_stride): (*const f32, usize),
                 (y, y_stride): (*const f32, usize),
                 len: usize,
-                sums: *mut Lanes,
-                row: usize,
+                (sums, apart): (*mut Lanes, usize),
+                fresh: bool,
             ) {
                 let whole = len / 16;
                 // Checked arithmetic has no place in the innermost loop: rows by their pointers.
@@ -186,10 +199,12 @@ macro_rules! tiles {
                 (0..C).for_each(|c| y_rows[c] = y.wrapping_add(c * y_stride));
                 for part in (0..16).step_by($width) {
                     let mut acc: [[$vector; C]; R] = [[$zero(); C]; R];
-                    for r in 0..R {
-                        for c in 0..C {
-                            // SAFETY: a sum; `part + width <= 16`, its floats.
-                            acc[r][c] = unsafe { $load(sums.add(r * row + c).cast::<f32>().add(part)) };
+                    if !fresh {
+                        for r in 0..R {
+                            for c in 0..C {
+                                // SAFETY: a sum; `part + width <= 16`, its floats.
+                                acc[r][c] = unsafe { $load(sums.add(c * apart + r).cast::<f32>().add(part)) };
+                            }
                         }
                     }
                     for at in (0..16 * whole).step_by(16) {
@@ -209,7 +224,7 @@ macro_rules! tiles {
                     for r in 0..R {
                         for c in 0..C {
                             // SAFETY: as where they were loaded.
-                            unsafe { $store(sums.add(r * row + c).cast::<f32>().add(part), acc[r][c]) };
+                            unsafe { $store(sums.add(c * apart + r).cast::<f32>().add(part), acc[r][c]) };
                         }
                     }
                 }
@@ -219,7 +234,7 @@ macro_rules! tiles {
                             // SAFETY: a float of each row, and one of a sum.
                             unsafe {
                                 let (u, v) = (*x_rows[r].add(i), *y_rows[c].add(i));
-                                let sum = sums.add(r * row + c).cast::<f32>().add(i % 16);
+                                let sum = sums.add(c * apart + r).cast::<f32>().add(i % 16);
                                 *sum = u.mul_add(v, *sum);
                             }
                         }
@@ -295,12 +310,17 @@ mod tests {
                 let a = Panel { data: &x, stride, rows, len };
                 let b = Panel { data: &y, stride, rows: columns, len };
                 for isa in Isa::all_available() {
-                    let mut sums = vec![[0.0; 16]; rows * columns];
-                    accumulate(isa, a, b, &mut sums);
+                    let apart = rows + 1;
+                    let mut sums = vec![[f32::NAN; 16]; apart * columns];
+                    accumulate(isa, a, b, true, Sums { lanes: &mut sums, apart });
                     for (place, sums) in sums.iter().enumerate() {
-                        let expected = lane_dot(a.row(place / columns), b.row(place % columns));
                         let name = (isa.name(), len, rows, columns, place);
-                        assert_eq!(reduce(sums).to_bits(), expected.to_bits(), "{name:?}");
+                        let (i, j) = (place % apart, place / apart);
+                        if i == rows {
+                            assert!(sums.iter().all(|s| s.is_nan()), "{name:?}: written between two columns");
+                        } else {
+                            assert_eq!(reduce(sums).to_bits(), lane_dot(a.row(i), b.row(j)).to_bits(), "{name:?}");
+                        }
                     }
                 }
             }
@@ -310,13 +330,13 @@ mod tests {
     #[test]
     fn sums_reduced_together_have_the_bits_of_each_by_itself() {
         let mut random = Random::new(4);
-        let sums: Vec<Lanes> = (0..200).map(|_| std::array::from_fn(|_| random.signed())).collect();
+        let sums: Vec<Lanes> = (0..66).map(|_| std::array::from_fn(|_| random.signed())).collect();
         for isa in Isa::all_available() {
-            for (count, step) in [(0, 1), (1, 3), (15, 2), (16, 1), (17, 5), (40, 5), (66, 3)] {
+            for count in [0, 1, 15, 16, 17, 40, 66] {
                 let mut out = vec![0.0; count];
-                reduce_each(isa, &sums, step, &mut out);
+                reduce_each(isa, &sums[..count], &mut out);
                 for (i, found) in out.iter().enumerate() {
-                    assert_eq!(found.to_bits(), reduce(&sums[i * step]).to_bits(), "{} {i} of {count}", isa.name());
+                    assert_eq!(found.to_bits(), reduce(&sums[i]).to_bits(), "{} {i} of {count}", isa.name());
                 }
             }
         }
@@ -328,11 +348,17 @@ mod tests {
         let (x, y) = (random.values(2 * 100), random.values(2 * 100));
         let panel = |data, from: usize, len| Panel { data: &(data as &[f32])[from..], stride: 100, rows: 2, len };
         for isa in Isa::all_available() {
-            let mut whole = [[0.0; 16]; 4];
-            accumulate(isa, panel(&x, 0, 100), panel(&y, 0, 100), &mut whole);
-            let mut pieces = [[0.0; 16]; 4];
+            let mut whole = [[f32::NAN; 16]; 4];
+            accumulate(isa, panel(&x, 0, 100), panel(&y, 0, 100), true, Sums { lanes: &mut whole, apart: 2 });
+            let mut pieces = [[f32::NAN; 16]; 4];
             for (from, len) in [(0, 48), (48, 16), (64, 36)] {
-                accumulate(isa, panel(&x, from, len), panel(&y, from, len), &mut pieces);
+                accumulate(
+                    isa,
+                    panel(&x, from, len),
+                    panel(&y, from, len),
+                    from == 0,
+                    Sums { lanes: &mut pieces, apart: 2 },
+                );
             }
             assert_eq!(whole.map(|s| s.map(f32::to_bits)), pieces.map(|s| s.map(f32::to_bits)), "{}", isa.name());
         }

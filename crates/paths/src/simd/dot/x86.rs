@@ -4,13 +4,13 @@ use std::arch::x86_64::*;
 
 use super::Lanes;
 
-/// Every `step`-th of the sums, sixteen of them, [`reduced`].
+/// Sixteen sums, [`reduced`].
 #[target_feature(enable = "avx512f")]
-pub(super) fn reduce_16(sums: &[Lanes], step: usize, out: &mut [f32; 16]) {
+pub(super) fn reduce_16(sums: &[Lanes; 16], out: &mut [f32; 16]) {
     let mut v = [_mm512_setzero_ps(); 16];
-    for (i, v) in v.iter_mut().enumerate() {
+    for (v, sums) in v.iter_mut().zip(sums) {
         // SAFETY: sixteen readable floats.
-        *v = unsafe { _mm512_loadu_ps(sums[i * step].as_ptr()) };
+        *v = unsafe { _mm512_loadu_ps(sums.as_ptr()) };
     }
     // SAFETY: sixteen writable floats.
     unsafe { _mm512_storeu_ps(out.as_mut_ptr(), reduced(&v)) };
