@@ -28,28 +28,23 @@ impl<'a> Columns<'a> {
     }
 
     /// Calls `f` with parts of successive rows of `values`, `[positions, rows]`, on all threads if there is enough work: each
-    /// row meets `cols` columns. A part is a multiple of `tile` rows, and at most `most` of them.
+    /// row meets `cols` columns. A part is a multiple of `tile` rows.
     pub(crate) fn share(
         values: &mut [f32],
         (rows, cols): (usize, usize),
-        (tile, most): (usize, usize),
+        tile: usize,
         f: impl Fn(Range<usize>, &mut Columns<'_>) + Sync,
     ) {
         let serial = values.len() * cols < SERIAL_MACS;
-        let threads = if serial { 1 } else { rayon::current_num_threads() };
-        let parts = if threads == 1 { 1 } else { PARTS_PER_THREAD * threads };
-        let part = rows.div_ceil(parts).max(1).next_multiple_of(tile).min(most);
+        let parts = if serial { 1 } else { PARTS_PER_THREAD * rayon::current_num_threads() };
+        let part = rows.div_ceil(parts).max(1).next_multiple_of(tile);
         let all = Shared(Columns::new(values, rows));
         let all = &all;
-        let one = |i| {
+        team::for_each(rows.div_ceil(part), &|i| {
             let range = i * part..rows.min((i + 1) * part);
             let start = all.0.start.wrapping_add(range.start);
             f(range.clone(), &mut Columns { start, rows: range.len(), values: PhantomData, ..all.0 });
-        };
-        match rows.div_ceil(part) {
-            parts if serial => (0..parts).for_each(one),
-            parts => team::for_each(parts, &one),
-        }
+        });
     }
 
     /// The values of these rows at position `t`.

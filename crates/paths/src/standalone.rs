@@ -8,8 +8,8 @@ use twinpath_formats::{Matrix, TensorType};
 
 use crate::columns::Columns;
 use crate::lines::Lines;
-use crate::simd::Isa;
 use crate::simd::dot::{Panel, Sums, accumulate, reduce_each};
+use crate::simd::{Isa, fetch};
 use crate::{Path, Reading, decode, f32_ops};
 
 /// Each weight is the format's real number rounded once to f32. A linear op is the [16-lane dot](crate::simd::dot) of
@@ -27,8 +27,10 @@ const ROWS: usize = 8;
 /// of blocks of every format and of lanes.
 const COLUMNS: usize = 1024;
 /// Weight rows that meet the same activations before others come to the second-level cache.
-const PART: usize = 64;
-/// Positions that share one decoding of a strip; bounds the partial sums kept, `PART * POSITIONS` of 64 bytes.
+const BAND: usize = 64;
+/// Positions of which no others need to come: there, a band is one strip, so that weights are read in their order.
+const FEW: usize = 16;
+/// Positions that share one decoding of a strip; bounds the partial sums kept, `BAND * POSITIONS` of 64 bytes.
 const POSITIONS: usize = 96;
 
 impl Standalone {
@@ -106,7 +108,7 @@ pub fn linear(isa: Isa, weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32
     assert!(bias.is_none_or(|b| b.len() == weight.rows()), "a linear op needs one bias per row");
     let pieces = Pieces::new(x);
     let mut out = Tensor::zeros(x.rows(), weight.rows());
-    Columns::share(out.data_mut(), (weight.rows(), weight.cols()), (ROWS, PART), |rows, out| {
+    Columns::share(out.data_mut(), (weight.rows(), weight.cols()), ROWS, |rows, out| {
         dots(isa, weight.rows_of(rows.clone()), &pieces, out);
         if let Some(bias) = bias {
             for t in 0..x.rows() {
@@ -154,40 +156,58 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { strip: Lines::zeros(0), sums: Lines::zeros(0) });
 }
 
-/// The dots of each row of `weight`, at most [`PART`], with each position, where `out` has zeros.
+/// The dots of each row of `weight` with each position, where `out` has zeros.
 fn dots(isa: Isa, weight: Matrix<'_>, x: &Pieces, out: &mut Columns<'_>) {
-    let rows = weight.rows();
-    if rows * x.cols == 0 {
+    if x.cols == 0 {
         return;
     }
-    SCRATCH.with_borrow_mut(|Scratch { strip, sums }| {
-        for first in (0..x.positions).step_by(POSITIONS) {
-            let group = first..x.positions.min(first + POSITIONS);
-            let sums = sums.first(16 * rows * group.len()).as_chunks_mut::<16>().0;
-            for column in (0..x.cols).step_by(COLUMNS) {
-                let columns = column..x.cols.min(column + COLUMNS);
-                let x = x.of(&columns, &group);
-                for i in (0..rows).step_by(ROWS) {
-                    let weight = decoded(isa, weight.rows_of(i..rows.min(i + ROWS)), &columns, strip);
-                    accumulate(isa, weight, x, column == 0, Sums { lanes: &mut sums[i..], apart: rows });
+    let height = if x.positions < FEW { ROWS } else { BAND };
+    SCRATCH.with_borrow_mut(|scratch| {
+        for band in stretches(0..weight.rows(), height) {
+            for group in stretches(0..x.positions, POSITIONS) {
+                let sums = scratch.sums.first(16 * band.len() * group.len()).as_chunks_mut::<16>().0;
+                for columns in stretches(0..x.cols, COLUMNS) {
+                    let x = x.of(&columns, &group);
+                    for strip in stretches(band.clone(), ROWS) {
+                        let lanes = &mut sums[strip.start - band.start..];
+                        let weight = decoded(isa, weight, strip, &columns, &mut scratch.strip);
+                        accumulate(isa, weight, x, columns.start == 0, Sums { lanes, apart: band.len() });
+                    }
                 }
-            }
-            for (t, sums) in group.zip(sums.chunks_exact(rows)) {
-                reduce_each(isa, sums, out.of(t, 0..rows));
+                for (t, sums) in group.zip(sums.chunks_exact(band.len())) {
+                    reduce_each(isa, sums, out.of(t, band.clone()));
+                }
             }
         }
     });
 }
 
-/// Some columns of at most [`ROWS`] rows, decoded to f32.
-fn decoded<'a>(isa: Isa, weight: Matrix<'_>, columns: &Range<usize>, strip: &'a mut Lines<f32>) -> Panel<'a> {
-    let (format, rows, len) = (weight.format(), weight.rows(), columns.len());
-    let bytes = |columns: usize| columns / format.block_len() * format.block_bytes();
+/// The range in stretches of `most`, and what is left.
+fn stretches(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(most).map(move |start| start..end.min(start + most))
+}
+
+/// Some columns of at most [`ROWS`] rows, decoded to f32, while those of the next rows are fetched. Columns begin and end with blocks.
+fn decoded<'a>(
+    isa: Isa,
+    weight: Matrix<'_>,
+    rows: Range<usize>,
+    columns: &Range<usize>,
+    strip: &'a mut Lines<f32>,
+) -> Panel<'a> {
+    let (all, len) = (weight.bytes(), columns.len());
+    let row = all.len() / weight.rows();
+    let bytes = row * columns.start / weight.cols()..row * columns.end / weight.cols();
     let strip = strip.first(ROWS * COLUMNS);
-    for (i, out) in strip.chunks_exact_mut(len).take(rows).enumerate() {
-        decode::decode(isa, weight.tensor_type(), &weight.row(i)[bytes(columns.start)..][..bytes(len)], out);
+    for (i, out) in rows.clone().zip(strip.chunks_exact_mut(len)) {
+        let next = (i + ROWS) * row;
+        if next < all.len() {
+            fetch(&all[next + bytes.start..next + bytes.end]);
+        }
+        decode::decode(isa, weight.tensor_type(), &all[i * row..][bytes.clone()], out);
     }
-    Panel { data: strip, stride: len, rows, len }
+    Panel { data: strip, stride: len, rows: rows.len(), len }
 }
 
 #[cfg(test)]
@@ -201,7 +221,7 @@ mod tests {
     fn linear_has_the_bits_of_its_stated_order_for_every_format() {
         let mut random = Random::new(31);
         for f in FORMATS {
-            // Rows beside the tile of 8 and the part of 64, columns beside the strip of 1024, positions beside the group of 96.
+            // Rows beside the tile of 8 and the band of 64, columns beside the strip of 1024, positions beside the group of 96.
             for (rows, cols, positions) in [(1, 3, 1), (9, 1030, 2), (2, 40, 99), (67, 40, 4), (3, 0, 2)] {
                 let cols = (cols as usize).next_multiple_of(f.block_len());
                 let bytes = blocks(f.tensor_type(), rows * (cols / f.block_len()), &mut random);

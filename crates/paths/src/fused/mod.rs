@@ -329,7 +329,7 @@ impl Entry {
         let job = Job { weight, bias, codes: &codes, tiles, isa };
         let rows = weight.rows();
         let mut out = vec![0.0; positions * rows];
-        Columns::share(&mut out, (rows, weight.cols()), (TILE_ROWS, usize::MAX), |rows, out| {
+        Columns::share(&mut out, (rows, weight.cols()), TILE_ROWS, |rows, out| {
             (self.run)(&job.rows_of(rows), out);
         });
         out

@@ -29,6 +29,17 @@ pub enum Level {
     Amx,
 }
 
+/// Has the processor fetch these bytes to its second-level cache, where it can be asked to.
+#[inline]
+pub(crate) fn fetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        // SAFETY: a prefetch reads nothing that the program sees and faults nowhere.
+        unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T1 }>(line.as_ptr().cast()) };
+    }
+    let _ = bytes;
+}
+
 /// Portable code to be compiled for each instruction set. `run` is to be `#[inline(always)]`, and so is all that it
 /// calls: what is not inlined is compiled for the baseline. (Closures handed to rayon are not inlined: dispatch inside.)
 pub trait Kernel {
