@@ -1,7 +1,7 @@
 //! Activations: one row per token position.
 
 /// A number that activations are made of.
-pub trait Elem: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 'static {
+pub trait Elem: Copy + Default + PartialEq + Into<f64> + Send + Sync + std::fmt::Debug + 'static {
     /// Exact widening.
     fn to_f64(self) -> f64;
     /// Nearest value of this type.

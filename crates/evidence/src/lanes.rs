@@ -41,11 +41,31 @@ pub(crate) fn chunks<const N: usize>(rows: [&[f64]; N], sums: &mut impl Step<N>)
     (LANES - (len - whole)) as u64
 }
 
+/// Values, widened.
+#[inline(always)]
+pub(crate) fn widened<const N: usize, T: Copy + Into<f64>>(x: &[T; N]) -> [f64; N] {
+    let mut wide = [0.0; N];
+    for l in 0..N {
+        wide[l] = x[l].into();
+    }
+    wide
+}
+
+/// At most `N` values, widened and filled up with NaN.
+#[inline(always)]
+pub(crate) fn filled<const N: usize, T: Copy + Into<f64>>(x: &[T]) -> [f64; N] {
+    let mut wide = [f64::NAN; N];
+    for (wide, x) in wide.iter_mut().zip(x) {
+        *wide = (*x).into();
+    }
+    wide
+}
+
 /// Which values are finite, as 1 or 0.
 #[inline(always)]
-pub(crate) fn finite(x: &Lanes) -> [u64; LANES] {
-    let mut finite = [0; LANES];
-    for l in 0..LANES {
+pub(crate) fn finite<const N: usize>(x: &[f64; N]) -> [u64; N] {
+    let mut finite = [0; N];
+    for l in 0..N {
         finite[l] = u64::from(x[l].abs() < f64::INFINITY);
     }
     finite
@@ -53,9 +73,9 @@ pub(crate) fn finite(x: &Lanes) -> [u64; LANES] {
 
 /// The values where `mask` is 1, and `other` where it is 0.
 #[inline(always)]
-pub(crate) fn select(x: &Lanes, mask: &[u64; LANES], other: f64) -> Lanes {
-    let mut selected = [other; LANES];
-    for l in 0..LANES {
+pub(crate) fn select<const N: usize>(x: &[f64; N], mask: &[u64; N], other: f64) -> [f64; N] {
+    let mut selected = [other; N];
+    for l in 0..N {
         selected[l] = if mask[l] == 1 { x[l] } else { other };
     }
     selected
@@ -80,12 +100,12 @@ pub(crate) fn find(len: usize, is: impl Fn(usize) -> bool) -> Option<usize> {
 
 /// The sum of all lanes.
 #[inline(always)]
-pub(crate) fn total(lanes: &Lanes) -> f64 {
+pub(crate) fn total(lanes: &[f64]) -> f64 {
     lanes.iter().sum()
 }
 
 /// The number in all lanes.
 #[inline(always)]
-pub(crate) fn count(lanes: &[u64; LANES]) -> u64 {
+pub(crate) fn count(lanes: &[u64]) -> u64 {
     lanes.iter().fold(0, |sum, n| sum.wrapping_add(*n))
 }

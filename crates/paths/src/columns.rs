@@ -19,32 +19,33 @@ pub(crate) struct Columns<'a> {
     values: PhantomData<&'a mut [f32]>,
 }
 
-impl<'a> Columns<'a> {
-    /// All of `values`, `[positions, rows]`.
-    pub(crate) fn new(values: &'a mut [f32], rows: usize) -> Self {
-        let positions = values.len().checked_div(rows).unwrap_or(0);
-        assert_eq!(values.len(), positions * rows, "every position has {rows} values");
-        Columns { start: values.as_mut_ptr(), apart: rows, positions, rows, values: PhantomData }
-    }
-
-    /// Calls `f` with parts of successive rows of `values`, `[positions, rows]`, on all threads if there is enough work: each
-    /// row meets `cols` columns. A part is a multiple of `tile` rows.
-    pub(crate) fn share(
-        values: &mut [f32],
+impl Columns<'_> {
+    /// `[positions, rows]` values, of which `f` makes those of successive rows out of zeros, on all threads if there is enough
+    /// work: each row meets `cols` columns. All parts but the last are multiples of `tile` rows.
+    pub(crate) fn made(
+        positions: usize,
         (rows, cols): (usize, usize),
         tile: usize,
         f: impl Fn(Range<usize>, &mut Columns<'_>) + Sync,
-    ) {
-        let serial = values.len() * cols < SERIAL_MACS;
+    ) -> Vec<f32> {
+        let serial = positions * rows * cols < SERIAL_MACS;
         let parts = if serial { 1 } else { PARTS_PER_THREAD * rayon::current_num_threads() };
         let part = rows.div_ceil(parts).max(1).next_multiple_of(tile);
-        let all = Shared(Columns::new(values, rows));
+        let mut values = Vec::with_capacity(positions * rows);
+        let all = Shared(values.as_mut_ptr());
         let all = &all;
         team::for_each(rows.div_ceil(part), &|i| {
             let range = i * part..rows.min((i + 1) * part);
-            let start = all.0.start.wrapping_add(range.start);
-            f(range.clone(), &mut Columns { start, rows: range.len(), values: PhantomData, ..all.0 });
+            let start = all.0.wrapping_add(range.start);
+            for t in 0..positions {
+                // SAFETY: places of these rows at a position, inside the capacity; no other part has any of them.
+                unsafe { start.add(t * rows).write_bytes(0, range.len()) };
+            }
+            f(range.clone(), &mut Columns { start, apart: rows, positions, rows: range.len(), values: PhantomData });
         });
+        // SAFETY: the parts have all rows at all positions, and each has written its own.
+        unsafe { values.set_len(positions * rows) };
+        values
     }
 
     /// The values of these rows at position `t`.
@@ -54,14 +55,14 @@ impl<'a> Columns<'a> {
             t < self.positions && rows.start <= rows.end && rows.end <= self.rows,
             "rows and a position that are here"
         );
-        // SAFETY: inside the values that `new` borrowed; columns of two parts have no place in common, and these of one are
-        // lent one stretch at a time.
+        // SAFETY: values of these rows, which were written when the columns were made; columns of two parts have no place in
+        // common, and these of one are lent one stretch at a time.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(t * self.apart + rows.start), rows.len()) }
     }
 }
 
-/// Columns whose parts are taken by several threads.
-struct Shared<'a>(Columns<'a>);
+/// Where values begin whose columns are made by several threads.
+struct Shared(*mut f32);
 
-// SAFETY: nothing is written through it: each thread takes other columns of it, of values that may be sent to it.
-unsafe impl Sync for Shared<'_> {}
+// SAFETY: each thread makes other columns from it, of values that may be sent to it.
+unsafe impl Sync for Shared {}

@@ -20,7 +20,7 @@ pub mod pieces;
 mod q8;
 pub mod simd;
 pub mod standalone;
-mod team;
+pub mod team;
 #[cfg(test)]
 mod test_values;
 #[cfg(test)]

@@ -107,8 +107,7 @@ pub fn linear(isa: Isa, weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32
     assert_eq!(x.cols(), weight.cols(), "a linear op needs inputs as wide as its weight");
     assert!(bias.is_none_or(|b| b.len() == weight.rows()), "a linear op needs one bias per row");
     let pieces = Pieces::new(x);
-    let mut out = Tensor::zeros(x.rows(), weight.rows());
-    Columns::share(out.data_mut(), (weight.rows(), weight.cols()), ROWS, |rows, out| {
+    let values = Columns::made(x.rows(), (weight.rows(), weight.cols()), ROWS, |rows, out| {
         dots(isa, weight.rows_of(rows.clone()), &pieces, out);
         if let Some(bias) = bias {
             for t in 0..x.rows() {
@@ -116,7 +115,7 @@ pub fn linear(isa: Isa, weight: Matrix<'_>, bias: Option<&[f32]>, x: &Tensor<f32
             }
         }
     });
-    out
+    Tensor::new(x.rows(), weight.rows(), values)
 }
 
 /// Activations `[positions, cols]`, a piece of [`COLUMNS`] columns after the other.

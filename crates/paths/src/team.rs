@@ -25,7 +25,8 @@ const INSIDE: u64 = CLOSED - 1;
 /// What the gate's number of the op counts in.
 const OP: u64 = 1 << 16;
 
-type Part<'a> = &'a (dyn Fn(usize) + Sync);
+/// What is done with each part.
+pub type Part<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// The op whose parts are being shared out.
 struct Shared {
@@ -83,7 +84,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// # Panics
 /// When a part does.
-pub(crate) fn for_each(parts: usize, part: Part<'_>) {
+pub fn for_each(parts: usize, part: Part<'_>) {
     let threads = rayon::current_num_threads().min(parts);
     let leader = if threads > 1 { try_lead() } else { None };
     let Some(mut existing) = leader else {
@@ -107,6 +108,16 @@ pub(crate) fn for_each(parts: usize, part: Part<'_>) {
     if let Some(panic) = panic {
         resume_unwind(panic);
     }
+}
+
+/// `f(i)` for each `i` below `parts`, made on all threads.
+///
+/// # Panics
+/// When `f` does.
+pub fn map<T: Send>(parts: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let mut made: Vec<Option<T>> = (0..parts).map(|_| None).collect();
+    chunks(&mut made, 1, |i, place| place[0] = Some(f(i)));
+    made.into_iter().flatten().collect()
 }
 
 /// Calls `f(i, chunk)` for each chunk of `data`, on all threads.
@@ -250,6 +261,11 @@ mod tests {
                 assert!(data.iter().enumerate().all(|(i, x)| i == *x), "{len} by {chunk}");
             }
         });
+    }
+
+    #[test]
+    fn what_is_made_lies_in_its_order() {
+        on(3, || assert_eq!(map(100, |i| i.to_string()), (0..100).map(|i| i.to_string()).collect::<Vec<_>>()));
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
 use twinpath_engine::{Elem, Mask, Model, Numerics, Op, Point, Probe, Site, Tensor};
 use twinpath_evidence::{Scope, StatsSum, Values as Covered};
 use twinpath_paths::simd::{Isa, Kernel};
+use twinpath_paths::team;
 
 use super::{TraceRecord, TracedSite, write};
 use crate::Progress;
@@ -89,16 +89,12 @@ impl Table {
     fn add<E: Elem>(&mut self, site: Site, op: &Op<'_>, values: &Tensor<E>, mask: Option<Mask>) {
         let sum = self.sums.entry(site).or_default();
         (sum.weights, sum.masked) = (weights(op), mask.is_some());
-        let (heads, isa, first) = (if mask.is_some() { self.heads } else { 1 }, Isa::detect(), self.first_row);
+        let (heads, isa, first) = (self.heads, Isa::detect(), self.first_row);
         let of_row = |t: usize| {
             let row = Row { values: values.row(t), heads, mask, position: first + t };
             isa.run(row)
         };
-        let rows: Vec<StatsSum> = match values.rows() {
-            1 => vec![of_row(0)],
-            rows => (0..rows).into_par_iter().map(of_row).collect(),
-        };
-        rows.iter().for_each(|row| sum.stats.merge(row));
+        team::map(values.rows(), of_row).iter().for_each(|row| sum.stats.merge(row));
     }
 }
 
@@ -128,11 +124,11 @@ impl<E: Elem> Kernel for Row<'_, E> {
     type Output = StatsSum;
     #[inline(always)]
     fn run(self) -> StatsSum {
-        let stride = self.values.len() / self.heads;
-        let keys = self.mask.map_or(0..stride, |mask| mask.keys(self.position - mask.start));
+        let Some(mask) = self.mask else { return StatsSum::of(self.values) };
+        let keys = mask.keys(self.position - mask.start);
         let mut row = Vec::with_capacity(self.heads * keys.len());
-        for head in self.values.chunks_exact(stride.max(1)) {
-            row.extend(head[keys.clone()].iter().map(|x| x.to_f64()));
+        for head in self.values.chunks_exact((self.values.len() / self.heads).max(1)) {
+            row.extend_from_slice(&head[keys.clone()]);
         }
         StatsSum::of(&row)
     }

@@ -327,11 +327,8 @@ impl Entry {
         let codes = Codes::new(isa, self.shape, scales, positions, x);
         let tiles = tiles.iter().find_map(|tiles| tiles.find(&weight));
         let job = Job { weight, bias, codes: &codes, tiles, isa };
-        let rows = weight.rows();
-        let mut out = vec![0.0; positions * rows];
-        Columns::share(&mut out, (rows, weight.cols()), TILE_ROWS, |rows, out| {
+        Columns::made(positions, (weight.rows(), weight.cols()), TILE_ROWS, |rows, out| {
             (self.run)(&job.rows_of(rows), out);
-        });
-        out
+        })
     }
 }

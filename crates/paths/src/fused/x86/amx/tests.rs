@@ -22,10 +22,8 @@ fn groups_have_the_bits_of_portable_code() {
             let (x, bias) = (activations(positions * cols, &mut random), activations(rows, &mut random));
             let codes = Codes::new(Isa::PORTABLE, entry.shape, Scales::Ggml, positions, &x);
             let of = |isa| {
-                let mut out = vec![f32::NAN; positions * rows];
                 let job = Job { weight, bias: Some(&bias), codes: &codes, tiles: None, isa };
-                (entry.run)(&job, &mut Columns::new(&mut out, rows));
-                bits(&out)
+                bits(&Columns::made(positions, (rows, cols), rows, |_, out| (entry.run)(&job, out)))
             };
             let portable = of(Isa::PORTABLE);
             for isa in Isa::all_available() {
