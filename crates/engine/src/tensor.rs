@@ -1,5 +1,7 @@
 //! Activations: one row per token position.
 
+use std::sync::Arc;
+
 /// A number that activations are made of.
 pub trait Elem: Copy + Default + PartialEq + Into<f64> + Send + Sync + std::fmt::Debug + 'static {
     /// Exact widening.
@@ -26,12 +28,13 @@ impl Elem for f64 {
     }
 }
 
-/// A dense row-major `[rows, cols]` value; rows are token positions.
+/// A dense row-major `[rows, cols]` value; rows are token positions. Clones share the values until one of them is changed:
+/// who records a pass keeps all of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor<E> {
     rows: usize,
     cols: usize,
-    data: Vec<E>,
+    data: Arc<Vec<E>>,
 }
 
 impl<E: Elem> Tensor<E> {
@@ -41,12 +44,12 @@ impl<E: Elem> Tensor<E> {
     /// When `data` does not hold exactly `rows * cols` values.
     pub fn new(rows: usize, cols: usize, data: Vec<E>) -> Self {
         assert_eq!(data.len(), rows * cols, "a {rows} x {cols} tensor needs {} values", rows * cols);
-        Tensor { rows, cols, data }
+        Tensor { rows, cols, data: Arc::new(data) }
     }
 
     /// All zeros.
     pub fn zeros(rows: usize, cols: usize) -> Self {
-        Tensor { rows, cols, data: vec![E::default(); rows * cols] }
+        Tensor::new(rows, cols, vec![E::default(); rows * cols])
     }
 
     /// Token positions.
@@ -66,7 +69,7 @@ impl<E: Elem> Tensor<E> {
 
     /// All values, row after row.
     pub fn data_mut(&mut self) -> &mut [E] {
-        &mut self.data
+        Arc::make_mut(&mut self.data).as_mut_slice()
     }
 
     /// The values of one position.
@@ -76,26 +79,27 @@ impl<E: Elem> Tensor<E> {
 
     /// The values of one position.
     pub fn row_mut(&mut self, i: usize) -> &mut [E] {
-        &mut self.data[i * self.cols..(i + 1) * self.cols]
+        let cols = self.cols;
+        &mut self.data_mut()[i * cols..(i + 1) * cols]
     }
 
     /// Appends the rows of `more`, which has as many columns.
     pub fn append(&mut self, more: &Tensor<E>) {
         assert_eq!(self.cols, more.cols, "appended rows must be as wide as the tensor");
-        self.data.extend_from_slice(&more.data);
+        Arc::make_mut(&mut self.data).extend_from_slice(&more.data);
         self.rows += more.rows;
     }
 
     /// Keeps the first `rows` rows.
     pub fn truncate(&mut self, rows: usize) {
         self.rows = self.rows.min(rows);
-        self.data.truncate(self.rows * self.cols);
+        Arc::make_mut(&mut self.data).truncate(self.rows * self.cols);
     }
 
     /// Rows `from..to` alone.
     pub fn rows_of(&self, rows: std::ops::Range<usize>) -> Tensor<E> {
         let data = self.data[rows.start * self.cols..rows.end * self.cols].to_vec();
-        Tensor { rows: rows.len(), cols: self.cols, data }
+        Tensor::new(rows.len(), self.cols, data)
     }
 
     /// The last row alone.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayon::prelude::*;
 use twinpath_engine::{Config, Point, Site};
 use twinpath_evidence::massive::{Peaks, sole_scales};
 use twinpath_evidence::{
@@ -10,6 +9,7 @@ use twinpath_evidence::{
     Verdict, Warning,
 };
 use twinpath_paths::simd::Isa;
+use twinpath_paths::team;
 
 use crate::side::Recorded;
 use crate::sums::{Group, Position, READ, Sums};
@@ -52,11 +52,16 @@ impl<'c> Lockstep<'c> {
         let at = |side: &[Recorded], site| side.iter().position(|r| r.site == site);
         let mut work: Vec<(SiteSum, &Recorded)> =
             a.iter().map(|a| (self.sums.remove(&a.site).unwrap_or_default(), a)).collect();
-        work.par_iter_mut().for_each(|(sum, a)| {
+        let add = |(sum, a): &mut (SiteSum, &Recorded)| {
             let b = at(b, a.site).map(|i| &b[i]);
             let oracle = oracle.map(|o| at(o, a.site).map(|i| &o[i]));
             add_site(sum, (self.config.heads, self.profiled), a, b, oracle);
-        });
+        };
+        // The threads share out sites where each has one position, and else the positions of each.
+        match work.iter().all(|(_, a)| a.values.shape().0 == 1) {
+            true => team::chunks(&mut work, 1, |_, work| work.iter_mut().for_each(add)),
+            false => work.iter_mut().for_each(add),
+        }
         self.sums.extend(work.into_iter().map(|(sum, a)| (a.site, sum)));
         self.only_in_b.extend(b.iter().map(|r| r.site).filter(|site| at(a, *site).is_none()));
     }
@@ -238,6 +243,5 @@ fn add_site(
     let group = Group { heads, profiled, a, b: b.filter(same), oracle: oracle.map(|o| o.filter(same)) };
     let isa = Isa::detect();
     let one = |t: usize| isa.run(Position { group: &group, t });
-    let positions: Vec<Sums> = (0..rows).into_par_iter().map(one).collect();
-    positions.into_iter().for_each(|later| sum.sums.merge(later));
+    team::map(rows, one).into_iter().for_each(|later| sum.sums.merge(later));
 }

@@ -121,7 +121,10 @@ pub fn map<T: Send>(parts: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
 }
 
 /// Calls `f(i, chunk)` for each chunk of `data`, on all threads.
-pub(crate) fn chunks<T: Send>(data: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+///
+/// # Panics
+/// When `f` does, or a chunk has no value.
+pub fn chunks<T: Send>(data: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     let (len, start) = (data.len(), Start(data.as_mut_ptr()));
     let start = &start;
     for_each(len.div_ceil(chunk), &|i| {

@@ -63,8 +63,8 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "the layer table without a file leaves a position out",
         edits: &[Replace(
             "crates/lab/src/trace/statistics.rs",
-            "rows => (0..rows).into_par_iter()",
-            "rows => (1..rows).into_par_iter()",
+            "team::map(values.rows(), of_row)",
+            "team::map(values.rows().div_ceil(2), of_row)",
         )],
         catcher: Test {
             target: &["-p", "twinpath-lab", "--test", "statistics"],
