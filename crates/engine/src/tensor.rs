@@ -5,24 +5,20 @@ use std::sync::Arc;
 /// A number that activations are made of.
 pub trait Elem: Copy + Default + PartialEq + Into<f64> + Send + Sync + std::fmt::Debug + 'static {
     /// Exact widening.
-    fn to_f64(self) -> f64;
+    fn to_f64(self) -> f64 {
+        self.into()
+    }
     /// Nearest value of this type.
     fn from_f64(x: f64) -> Self;
 }
 
 impl Elem for f32 {
-    fn to_f64(self) -> f64 {
-        f64::from(self)
-    }
     fn from_f64(x: f64) -> Self {
         x as f32
     }
 }
 
 impl Elem for f64 {
-    fn to_f64(self) -> f64 {
-        self
-    }
     fn from_f64(x: f64) -> Self {
         x
     }

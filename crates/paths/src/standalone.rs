@@ -187,7 +187,8 @@ fn stretches(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usi
     range.step_by(most).map(move |start| start..end.min(start + most))
 }
 
-/// Some columns of at most [`ROWS`] rows, decoded to f32, while those of the next rows are fetched. Columns begin and end with blocks.
+/// Some columns of at most [`ROWS`] rows, decoded to f32, while those of the next rows are fetched. Columns begin and end
+/// with blocks.
 fn decoded<'a>(
     isa: Isa,
     weight: Matrix<'_>,
@@ -221,7 +222,8 @@ mod tests {
         let mut random = Random::new(31);
         for f in FORMATS {
             // Rows beside the tile of 8 and the band of 64, columns beside the strip of 1024, positions beside the group of 96.
-            for (rows, cols, positions) in [(1, 3, 1), (9, 1030, 2), (2, 40, 99), (67, 40, 4), (3, 0, 2)] {
+            for (rows, cols, positions) in [(1, 3, 1), (9, 1030, 2), (2, 40, 99), (67, 40, 4), (67, 40, 17), (3, 0, 2)]
+            {
                 let cols = (cols as usize).next_multiple_of(f.block_len());
                 let bytes = blocks(f.tensor_type(), rows * (cols / f.block_len()), &mut random);
                 let weight = Matrix::new(f.tensor_type(), rows, cols, &bytes).unwrap();

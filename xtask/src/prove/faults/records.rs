@@ -60,6 +60,19 @@ pub(super) const FAULTS: &[Fault] = &[
         sign: "",
     },
     Fault {
+        name: "statistics take every value for finite",
+        edits: &[Replace(
+            "crates/evidence/src/stats.rs",
+            "let finite = lanes::total(&sums.sum).is_finite();",
+            "let finite = true;",
+        )],
+        catcher: Test {
+            target: &["-p", "twinpath-evidence", "--lib"],
+            name: "a_value_that_is_not_finite_costs_the_others_nothing_wherever_it_is",
+        },
+        sign: "",
+    },
+    Fault {
         name: "the layer table without a file leaves a position out",
         edits: &[Replace(
             "crates/lab/src/trace/statistics.rs",
