@@ -271,14 +271,17 @@ OURS = ("fused-q8k, copied", "fused-q8k", "decode", "code")
 
 
 def kernels(args, model, folder):
-    """Ours from `twinpath bench`, ggml's by call; the rounds alternate."""
+    """Ours from `twinpath bench`, ggml's by call, before and after each of ours: medians of either are compared."""
     ggml = Ggml(folder)
-    rounds = []
+    rounds, before = [], case_rates(ggml, args.threads)
     for _ in range(args.kernel_rounds):
         command = [args.twinpath, "bench", f"{model}@fused-q8k", "--quick", "--json", "--quiet", "--threads", str(args.threads)]
         command += ["--only", "gemv", "--only", "gemm", "--only", "blocks"]
         record = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        rounds.append((record["groups"], {case[0]: case_rate(ggml, case) for case in cases(args.threads)}))
+        after = case_rates(ggml, args.threads)
+        theirs = {name: statistics.median(before[name] + rates) if rates else None for name, rates in after.items()}
+        rounds.append((record["groups"], theirs))
+        before = after
     rows = []
     for name, _, _, _, _, measure, part, threads, unit in cases(args.threads):
         pairs = []
@@ -315,6 +318,16 @@ def cases(threads):
     kernel = "quantize_row_q8_K"
     made.append((f"code activations against {kernel}", kernel, 1, 4096 // 256 * 144, 4096, "blocks", "activations to Q8_K", "", "Gval/s"))
     return made
+
+
+def case_rates(ggml, threads):
+    """Of each case the rates in a few windows of 20 ms, the cases in turns; none where ggml lacks the kernel."""
+    rates = {case[0]: [] for case in cases(threads)}
+    for _ in range(5):
+        for case in cases(threads):
+            rate = case_rate(ggml, case)
+            rates[case[0]] += [] if rate is None else [rate]
+    return rates
 
 
 def case_rate(ggml, case):

@@ -43,7 +43,7 @@ pub(super) fn activations(n: usize, random: &mut Random) -> Vec<f32> {
 }
 
 /// Codes at their limit: every product of a column has one sign.
-fn extreme(n: usize) -> Vec<f32> {
+pub(super) fn extreme(n: usize) -> Vec<f32> {
     vec![-1.0; n]
 }
 

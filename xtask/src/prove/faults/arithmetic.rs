@@ -126,8 +126,28 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "the kernel of copied rows takes the high nibbles of Q4_K for the low ones",
         edits: &[Replace(
             "crates/paths/src/fused/x86/lanes/q4_k.rs",
-            "codes[8 + k] = _mm512_and_si512(_mm512_srli_epi16::<4>(w), nibble);",
-            "codes[8 + k] = _mm512_and_si512(w, nibble);",
+            "codes[8 + k] = _mm512_and_si512(w, high);",
+            "codes[8 + k] = _mm512_sllv_epi32(_mm512_and_si512(w, low), _mm512_set1_epi32(4));",
+        )],
+        catcher: Test { target: PATHS, name: "copies_have_the_bits_of_portable_code_on_rows_as_stored" },
+        sign: "copied",
+    },
+    Fault {
+        name: "dots of copied rows begin as if their codes were not raised",
+        edits: &[Replace(
+            "crates/paths/src/fused/x86/lanes/runs.rs",
+            "F::RAISED.map(|bits| -(centre::<F>() << bits))",
+            "F::RAISED.map(|_| -centre::<F>())",
+        )],
+        catcher: Test { target: PATHS, name: "copies_have_the_bits_of_portable_code_on_rows_as_stored" },
+        sign: "copied",
+    },
+    Fault {
+        name: "a run of Q6_K is so long that its dot no longer fits 16 bits",
+        edits: &[Replace(
+            "crates/paths/src/fused/x86/lanes/runs.rs",
+            "    64 / centre::<F>() as usize\n",
+            "    if centre::<F>() == 32 { 4 } else { 64 / centre::<F>() as usize }\n",
         )],
         catcher: Test { target: PATHS, name: "copies_have_the_bits_of_portable_code_on_rows_as_stored" },
         sign: "copied",

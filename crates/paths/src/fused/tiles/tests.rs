@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::tests::{FILLS, activations, bits, weights};
+use super::super::tests::{FILLS, activations, bits, extreme, weights};
 use super::super::{Kernels, PACKED};
 use super::*;
 use crate::q8::Scales;
@@ -39,15 +39,16 @@ fn copies_have_the_bits_of_portable_code_on_rows_as_stored() {
                 let weight = Matrix::new(entry.tensor_type, rows, cols, &bytes).unwrap();
                 let bias = activations(rows, &mut random);
                 let bias = (rows % 2 == 1).then_some(&bias[..]);
-                let x = activations(positions * cols, &mut random);
-                let portable = entry.linear(scales, Isa::PORTABLE, weight, bias, positions, &x);
-                for isa in Isa::all_available() {
-                    let tiles = copies(isa, &[weight]);
-                    assert_eq!(tiles.len(), usize::from(level_reads_tiles(isa)));
-                    assert!(tiles.iter().all(|tiles| tiles.find(&weight).is_some()));
-                    let y = entry.linear(scales, Kernels { isa, tiles: &tiles }, weight, bias, positions, &x);
-                    let what = (entry.tensor_type.name(), isa.name(), scales, fill, rows, blocks, positions);
-                    assert!(bits(&y) == bits(&portable), "copied, {what:?}: other bits");
+                for x in [activations(positions * cols, &mut random), extreme(positions * cols)] {
+                    let portable = entry.linear(scales, Isa::PORTABLE, weight, bias, positions, &x);
+                    for isa in Isa::all_available() {
+                        let tiles = copies(isa, &[weight]);
+                        assert_eq!(tiles.len(), usize::from(level_reads_tiles(isa)));
+                        assert!(tiles.iter().all(|tiles| tiles.find(&weight).is_some()));
+                        let y = entry.linear(scales, Kernels { isa, tiles: &tiles }, weight, bias, positions, &x);
+                        let what = (entry.tensor_type.name(), isa.name(), scales, fill, rows, blocks, positions);
+                        assert!(bits(&y) == bits(&portable), "copied, {what:?}: other bits");
+                    }
                 }
             }
         }

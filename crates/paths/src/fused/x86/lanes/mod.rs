@@ -9,6 +9,7 @@ mod pack;
 mod q4_k;
 mod q5_k;
 mod q6_k;
+mod runs;
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -17,6 +18,7 @@ use std::marker::PhantomData;
 use twinpath_formats::Matrix;
 
 use self::pack::{Repeated, Strided};
+use self::runs::Starts;
 use super::Vnni;
 use super::amx::{self, Amx};
 use crate::columns::Columns;
@@ -37,11 +39,32 @@ pub(in crate::fused) trait Lanes: Packed {
     /// AVX-512 F; a block of each of sixteen rows, `LINES` at `tile`.
     unsafe fn pack(rows: Strided, tile: *mut Line);
 
-    /// The codes of values `64 part ..`, four to a lane.
+    /// Bits by which [`raised`](Self::raised) has the codes of values `64 part + 16 i ..` higher than they are.
+    const RAISED: [u32; 4];
+
+    /// The codes of values `64 part ..`, four to a lane, each of eight bits.
     ///
     /// # Safety
     /// AVX-512 F and BW; `LINES` at `tile`; `part` below 4.
-    unsafe fn codes(tile: *const Line, part: usize) -> [__m512i; 16];
+    unsafe fn raised(tile: *const Line, part: usize) -> [__m512i; 16];
+
+    /// The same, where they belong.
+    ///
+    /// # Safety
+    /// As [`raised`](Self::raised).
+    #[inline(always)]
+    unsafe fn codes(tile: *const Line, part: usize) -> [__m512i; 16] {
+        // SAFETY: the caller's.
+        let mut codes = unsafe { Self::raised(tile, part) };
+        for (code, bits) in codes.iter_mut().zip(Self::RAISED.iter().flat_map(|bits| [*bits; 4])) {
+            if bits > 0 {
+                // What a byte loses to the right is zero.
+                // SAFETY: the caller's.
+                *code = unsafe { _mm512_srlv_epi32(*code, _mm512_set1_epi32(bits as i32)) };
+            }
+        }
+        codes
+    }
 
     /// Scales and minimums.
     ///
@@ -72,15 +95,11 @@ impl Small {
         _mm512_srai_epi32::<16>(pair)
     }
 
-    /// The minimums of the groups of values `32 j ..`, zeros beside them.
+    /// The minimum of group `g`, zero beside it.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    fn mins_of_32<F: Lanes>(&self, j: usize) -> __m512i {
-        match (F::SHAPE.group, j % 2) {
-            (16, _) => self.mins[j],
-            (_, 0) => _mm512_maskz_mov_epi16(0x5555_5555, self.mins[j / 2]),
-            (_, _) => _mm512_maskz_mov_epi16(0xaaaa_aaaa, self.mins[j / 2]),
-        }
+    fn min_alone(&self, g: usize) -> __m512i {
+        _mm512_maskz_mov_epi16(if g.is_multiple_of(2) { 0x5555_5555 } else { 0xaaaa_aaaa }, self.mins[g / 2])
     }
 }
 
@@ -182,10 +201,11 @@ fn fetch(from: *const u8, lines: usize) {
     }
 }
 
-/// One block's codes, their sums and their scales, of one position.
+/// One block's codes, what its dots begin with, its sums and scales, of one position.
 #[derive(Clone, Copy)]
 struct Activations {
     q: *const i8,
+    starts: *const Starts,
     sums: *const i16,
     d: *const f32,
 }
@@ -204,50 +224,56 @@ fn fill<F: Lanes>(isa: Isa, weight: Matrix<'_>, first: usize, tiles: &mut [Line]
 
 /// Evaluates `job` into `[positions, rows]`.
 pub(in crate::fused) fn linear<F: Lanes>(job: &Job<'_>, out: &mut Columns<'_>) {
-    let reads = |positions| job.tiles.is_some() || positions >= tile::MIN_POSITIONS;
-    let Some(s) = Vnni::new(job.isa).filter(|_| job.weight.rows() > 0 && reads(job.codes.positions)) else {
+    let (split, many) = (job.codes.scales == Scales::Per32, job.codes.positions >= tile::MIN_POSITIONS);
+    let Some(s) = Vnni::new(job.isa).filter(|_| job.weight.rows() > 0) else {
         return crate::fused::run::<F>(job, out);
     };
-    let (split, positions) = (job.codes.scales == Scales::Per32, job.codes.positions);
-    let side = Side::<F>::new(s, job);
     // SAFETY: `s` and the `Amx` prove the features.
     unsafe {
-        match Amx::of(job).filter(|_| !split) {
-            Some(s) => amx::run::<F>(s, job, side, out),
-            None if positions >= tile::MIN_POSITIONS && split => tile::run::<F, true>(job, side, out),
-            None if positions >= tile::MIN_POSITIONS => tile::run::<F, false>(job, side, out),
-            None if split => run::<F, true>(job, side, out),
-            None => run::<F, false>(job, side, out),
+        match (many, job.tiles) {
+            (true, _) => {
+                let side = Side::<F>::new(s, job);
+                match Amx::of(job).filter(|_| !split) {
+                    Some(s) => amx::run::<F>(s, job, side, out),
+                    None if split => tile::run::<F, true>(job, side, out),
+                    None => tile::run::<F, false>(job, side, out),
+                }
+            }
+            (false, Some(tiles)) if split => run::<F, true>(job, tiles, out),
+            (false, Some(tiles)) => run::<F, false>(job, tiles, out),
+            (false, None) => crate::fused::run::<F>(job, out),
         }
     }
 }
 
-/// Evaluates `job` into `[positions, rows]`; with `SPLIT`, its activations have a scale per 32 values.
+/// Evaluates `job` into `[positions, rows]` from these tiles; with `SPLIT`, its activations have a scale per 32 values.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, mut side: Side<'_, F>, out: &mut Columns<'_>) {
-    let (rows, blocks) = (job.weight.rows(), job.weight.cols() / 256);
-    let (positions, scales) = (job.codes.positions, job.codes.scales.of(F::SHAPE));
-    let zero = Sums { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
-    let mut all = vec![zero; positions];
+fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, Interleaved(tiles): Interleaved<'_>, out: &mut Columns<'_>) {
+    let (rows, blocks, codes) = (job.weight.rows(), job.weight.cols() / 256, job.codes);
+    let (positions, scales, group_sums) = (codes.positions, codes.scales.of(F::SHAPE), F::SHAPE.sums());
+    let starts: Vec<Starts> = codes.q.as_chunks().0.iter().map(|q| runs::starts::<F>(q)).collect();
+    assert!(starts.len() == blocks * positions && codes.d.len() == starts.len() * scales, "codes of all columns");
+    assert!(codes.sums.len() == starts.len() * group_sums, "sums of all columns");
     for first in (0..rows).step_by(ROWS) {
-        all.fill(zero);
-        for b in 0..blocks {
-            let tile = side.tile(first, b);
-            for (t, sums) in all.iter_mut().enumerate() {
-                let at = b * positions + t;
-                let x = Activations {
-                    q: job.codes.q[at * 256..(at + 1) * 256].as_ptr(),
-                    sums: job.codes.sums[at * F::SHAPE.sums()..(at + 1) * F::SHAPE.sums()].as_ptr(),
-                    d: job.codes.d[at * scales..(at + 1) * scales].as_ptr(),
-                };
-                // SAFETY: this function's features; a tile has `LINES`, and `x` is of one block.
-                *sums = unsafe { if SPLIT { add_split::<F>(tile, x, *sums) } else { add::<F>(tile, x, *sums) } };
-            }
-        }
+        let strip = &tiles[first / ROWS * blocks * F::LINES..][..blocks * F::LINES];
         let n = ROWS.min(rows - first);
-        for (t, sums) in all.iter().enumerate() {
-            let out = out.of(t, first..first + n);
-            finish::<F>(sums, job.bias.map(|b| &b[first..first + n]), out);
+        for t in 0..positions {
+            let mut sums = Sums { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
+            for (b, tile) in strip.chunks_exact(F::LINES).enumerate() {
+                let (at, tile) = (b * positions + t, tile.as_ptr());
+                // SAFETY: this function's features; a tile has `LINES`, and of block `at` the codes and what belongs to them
+                // are where the assertions say.
+                unsafe {
+                    let x = Activations {
+                        q: codes.q.as_ptr().add(at * 256),
+                        starts: starts.as_ptr().add(at),
+                        sums: codes.sums.as_ptr().add(at * group_sums),
+                        d: codes.d.as_ptr().add(at * scales),
+                    };
+                    sums = if SPLIT { add_split::<F>(tile, x, sums) } else { add::<F>(tile, x, sums) };
+                }
+            }
+            finish::<F>(&sums, job.bias.map(|b| &b[first..first + n]), out.of(t, first..first + n));
         }
     }
 }
@@ -261,7 +287,7 @@ fn opaque<T>(p: *const T) -> *const T {
     std::ptr::with_exposed_provenance(same)
 }
 
-/// `Σ c q` of group `g`, of which `codes` are.
+/// `Σ c q` of group `g`, of which `codes` are, raised.
 ///
 /// # Safety
 /// AVX-512 F and VNNI; the codes of a block at `q`.
@@ -276,7 +302,8 @@ unsafe fn dot<F: Lanes>(codes: &[__m512i; 16], q: *const i8, g: usize) -> __m512
         let q = unsafe { q.add(4 * quad).cast::<i32>().read_unaligned() };
         dot[i % 2] = _mm512_dpbusd_epi32(dot[i % 2], codes[quad % 16], _mm512_set1_epi32(q));
     }
-    _mm512_add_epi32(dot[0], dot[1])
+    let raised = F::RAISED[g * quads % 16 / 4];
+    _mm512_srav_epi32(_mm512_add_epi32(dot[0], dot[1]), _mm512_set1_epi32(raised as i32))
 }
 
 /// Two successive sums in each lane.
@@ -297,24 +324,26 @@ unsafe fn sums_of_pair(sums: *const i16, pair: usize) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn add<F: Lanes>(tile: *const Line, x: Activations, sums: Sums) -> Sums {
-    let (q, group_sums) = (opaque(x.q), opaque(x.sums));
+    let (q, starts, group_sums) = (opaque(x.q), opaque(x.starts), opaque(x.sums));
     // SAFETY: the caller's.
     unsafe {
-        let small = F::small(tile);
-        let (groups, mut p, mut m) = (64 / F::SHAPE.group, [_mm512_setzero_si512(); 2], _mm512_setzero_si512());
+        let (small, zero) = (F::small(tile), _mm512_setzero_si512());
+        let (pairs, mut p, mut s, mut m) = (32 / F::SHAPE.group, [zero; 2], zero, zero);
         for part in 0..4 {
             fetch_ahead::<F>(tile, part);
-            let codes = F::codes(tile, part);
-            for g in part * groups..(part + 1) * groups {
-                let product = _mm512_mullo_epi32(dot::<F>(&codes, q, g), small.scale(g));
-                p[g % 2] = _mm512_add_epi32(p[g % 2], product);
+            let codes = F::raised(tile, part);
+            for pair in part * pairs..(part + 1) * pairs {
+                runs::add_pair::<F>(&codes, (q, starts), (pair, small.scales[pair]), &mut p);
             }
         }
-        for pair in 0..F::SHAPE.sums() / 2 {
-            m = _mm512_dpwssd_epi32(m, small.mins[pair], sums_of_pair(group_sums, pair));
+        if F::FORM != Form::Offset {
+            for pair in 0..F::SHAPE.sums() / 2 {
+                let sums = sums_of_pair(group_sums, pair);
+                s = _mm512_dpwssd_epi32(s, small.scales[pair], sums);
+                m = _mm512_dpwssd_epi32(m, small.mins[pair], sums);
+            }
         }
-        let p = _mm512_add_epi32(p[0], p[1]);
-        join_block::<F>(F::d_and_dm(tile), _mm512_set1_ps(*x.d), p, m, sums)
+        join_block::<F>(F::d_and_dm(tile), _mm512_set1_ps(*x.d), runs::join::<F>(p, s), m, sums)
     }
 }
 
@@ -325,34 +354,35 @@ unsafe fn add<F: Lanes>(tile: *const Line, x: Activations, sums: Sums) -> Sums {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn add_split<F: Lanes>(tile: *const Line, x: Activations, mut sums: Sums) -> Sums {
-    let (q, group_sums, d) = (opaque(x.q), opaque(x.sums), opaque(x.d));
+    let (q, starts, group_sums, d) = (opaque(x.q), opaque(x.starts), opaque(x.sums), opaque(x.d));
     // SAFETY: the caller's.
     unsafe {
-        let (small, factors) = (F::small(tile), F::d_and_dm(tile));
-        let groups = 32 / F::SHAPE.group;
+        let (small, factors, zero) = (F::small(tile), F::d_and_dm(tile), _mm512_setzero_si512());
         for part in 0..4 {
             fetch_ahead::<F>(tile, part);
-            let codes = F::codes(tile, part);
+            let codes = F::raised(tile, part);
             for j in [2 * part, 2 * part + 1] {
-                let mut p = _mm512_setzero_si512();
-                for g in j * groups..(j + 1) * groups {
-                    p = _mm512_add_epi32(p, _mm512_mullo_epi32(dot::<F>(&codes, q, g), small.scale(g)));
-                }
-                let pair = sums_of_pair(group_sums, j * groups / 2);
-                let m = _mm512_dpwssd_epi32(_mm512_setzero_si512(), small.mins_of_32::<F>(j), pair);
-                sums = join_block::<F>(factors, _mm512_set1_ps(*d.add(j)), p, m, sums);
+                let (main, m) = if F::FORM == Form::Offset {
+                    let mut p = [zero; 2];
+                    runs::add_pair::<F>(&codes, (q, starts), (j, small.scales[j]), &mut p);
+                    (runs::join::<F>(p, zero), zero)
+                } else {
+                    let pair = sums_of_pair(group_sums, j / 2);
+                    let m = _mm512_dpwssd_epi32(zero, small.min_alone(j), pair);
+                    (_mm512_mullo_epi32(dot::<F>(&codes, q, j), small.scale(j)), m)
+                };
+                sums = join_block::<F>(factors, _mm512_set1_ps(*d.add(j)), main, m, sums);
             }
         }
     }
     sums
 }
 
-/// Adds what the two integers make under the activations' scale `a`.
+/// Adds what the two integers make under the activations' scale `a`; an offset format's is one, without `m`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn join_block<F: Lanes>([d, dm]: [__m512; 2], a: __m512, p: __m512i, m: __m512i, sums: Sums) -> Sums {
-    let main = if F::FORM == Form::Offset { _mm512_sub_epi32(p, m) } else { p };
-    let acc = _mm512_fmadd_ps(_mm512_mul_ps(d, a), _mm512_cvtepi32_ps(main), sums.acc);
+    let acc = _mm512_fmadd_ps(_mm512_mul_ps(d, a), _mm512_cvtepi32_ps(p), sums.acc);
     let accm = match F::FORM {
         Form::Offset => sums.accm,
         _ => _mm512_fmadd_ps(_mm512_mul_ps(dm, a), _mm512_cvtepi32_ps(m), sums.accm),

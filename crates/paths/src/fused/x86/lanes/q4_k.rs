@@ -17,15 +17,18 @@ impl Lanes for Q4K {
         unsafe { put_words::<9>(rows, 0, tile, 0) }
     }
 
+    const RAISED: [u32; 4] = [0, 0, 4, 4];
+
     #[inline(always)]
-    unsafe fn codes(tile: *const Line, part: usize) -> [__m512i; 16] {
+    unsafe fn raised(tile: *const Line, part: usize) -> [__m512i; 16] {
         // SAFETY: the caller's: the last line is 4 + 8 * 3 + 7.
         unsafe {
-            let (nibble, mut codes) = (_mm512_set1_epi8(15), [_mm512_setzero_si512(); 16]);
+            let (low, high) = (_mm512_set1_epi8(0x0f), _mm512_set1_epi8(0xf0_u8.cast_signed()));
+            let mut codes = [_mm512_setzero_si512(); 16];
             for k in 0..8 {
                 let w = line(tile, 4 + 8 * part + k);
-                codes[k] = _mm512_and_si512(w, nibble);
-                codes[8 + k] = _mm512_and_si512(_mm512_srli_epi16::<4>(w), nibble);
+                codes[k] = _mm512_and_si512(w, low);
+                codes[8 + k] = _mm512_and_si512(w, high);
             }
             codes
         }

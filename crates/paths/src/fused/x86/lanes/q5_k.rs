@@ -18,8 +18,10 @@ impl Lanes for Q5K {
         unsafe { put_words::<11>(rows, 0, tile, 0) }
     }
 
+    const RAISED: [u32; 4] = [0; 4];
+
     #[inline(always)]
-    unsafe fn codes(tile: *const Line, part: usize) -> [__m512i; 16] {
+    unsafe fn raised(tile: *const Line, part: usize) -> [__m512i; 16] {
         // SAFETY: the caller's: the last line is 12 + 8 * 3 + 7.
         unsafe {
             let (nibble, bit) = (_mm512_set1_epi8(15), _mm512_set1_epi8(16));

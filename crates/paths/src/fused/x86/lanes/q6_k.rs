@@ -1,5 +1,5 @@
-//! Q6_K: four lines of scales, one of d, then for each half of 128 values and each four of 32 two lines of low nibbles and
-//! one of upper bit pairs.
+//! Q6_K: four lines of scales, one of d, then of each 64 values four times three lines, whose bytes hold a code of one of the
+//! first three groups and, above it, two bits of a code of the fourth.
 
 use std::arch::x86_64::*;
 
@@ -14,39 +14,35 @@ impl Lanes for Q6K {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     unsafe fn pack(rows: Strided, tile: *mut Line) {
-        // SAFETY: the caller's: 48 words of codes, 4 of scales, then two bytes of d, which end 16 that begin at 194.
+        // SAFETY: the caller's: 4 words of scales, then two bytes of d, which end 16 that begin at 194.
         unsafe {
             put_words::<1>(rows, 192, tile, 0);
             put(tile, 4, _mm512_srli_epi32::<16>(four_words(rows, 194)[3]));
-            for (plane, from) in [(0, 0), (1, 32), (0, 64), (1, 96), (2, 128), (2, 160)] {
-                let half = if plane == 2 { (from - 128) / 32 } else { from / 64 };
-                for i in 0..2 {
-                    for (k, word) in four_words(rows, from + 16 * i).into_iter().enumerate() {
-                        put(tile, 5 + 24 * half + 3 * (4 * i + k) + plane, word);
-                    }
-                }
+            for half in 0..2 {
+                put_half(rows, half, tile.add(5 + 24 * half));
             }
         }
     }
 
+    // The fourth group's codes have their bits where the line of the first has them.
+    const RAISED: [u32; 4] = [0, 0, 0, 2];
+
     #[inline(always)]
-    unsafe fn codes(tile: *const Line, part: usize) -> [__m512i; 16] {
-        // SAFETY: the caller's: the last line is 5 + 24 + 21 + 2.
+    unsafe fn raised(tile: *const Line, part: usize) -> [__m512i; 16] {
+        // SAFETY: the caller's: the last line is 5 + 12 * 3 + 3 * 3 + 2.
         unsafe {
-            let (nibble, pair) = (_mm512_set1_epi8(15), _mm512_set1_epi8(0x30));
-            // The first 64 values of a half have their bits 4 and 2 places lower, the others their nibbles 4 higher.
-            let odd = (part % 2) as i32;
-            let (down, up) = (_mm512_set1_epi32(4 * odd), _mm512_set1_epi32(4 - 4 * odd));
-            let next = _mm512_set1_epi32((2 + 28 * odd) % 32);
+            let six = _mm512_set1_epi8(0x3f);
+            let [top2, top4, top6] = [0xc0_u8, 0xf0, 0xfc].map(|bits| _mm512_set1_epi8(bits.cast_signed()));
             let mut codes = [_mm512_setzero_si512(); 16];
-            for k in 0..8 {
-                let at = 5 + 24 * (part / 2) + 3 * k;
-                let (a, b, upper) = (line(tile, at), line(tile, at + 1), line(tile, at + 2));
-                let first = _mm512_and_si512(_mm512_sllv_epi32(upper, up), pair);
-                let second = _mm512_and_si512(_mm512_rolv_epi32(upper, next), pair);
-                // upper | low & nibble
-                codes[k] = _mm512_ternarylogic_epi32::<0xf8>(first, _mm512_srlv_epi32(a, down), nibble);
-                codes[8 + k] = _mm512_ternarylogic_epi32::<0xf8>(second, _mm512_srlv_epi32(b, down), nibble);
+            for k in 0..4 {
+                let at = 5 + 12 * part + 3 * k;
+                let [a, b, c] = [line(tile, at), line(tile, at + 1), line(tile, at + 2)];
+                (codes[k], codes[4 + k]) = (_mm512_and_si512(a, six), _mm512_and_si512(b, six));
+                codes[8 + k] = _mm512_and_si512(c, six);
+                // mask ? first : second
+                let ab = _mm512_ternarylogic_epi32::<0xca>(top2, a, _mm512_srli_epi16::<2>(b));
+                let abc = _mm512_ternarylogic_epi32::<0xca>(top4, ab, _mm512_srli_epi16::<4>(c));
+                codes[12 + k] = _mm512_and_si512(abc, top6);
             }
             codes
         }
@@ -76,5 +72,39 @@ impl Lanes for Q6K {
         // SAFETY: the caller's.
         let d = unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(line(tile, 4))) };
         [d, _mm512_setzero_ps()]
+    }
+}
+
+/// Puts the codes of values `128 half ..` in 24 lines.
+///
+/// # Safety
+/// AVX-512 F and BW; a block of each of sixteen rows; so many lines at `lines`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn put_half(rows: Strided, half: usize, lines: *mut Line) {
+    let (nibble, pair) = (_mm512_set1_epi8(0x0f), _mm512_set1_epi8(0x30));
+    let top = _mm512_set1_epi8(0xc0_u8.cast_signed());
+    // SAFETY: the caller's: low nibbles are bytes 64 half .. of 128, pairs of upper bits bytes 32 half .. of the 64 after them.
+    unsafe {
+        let low = [0, 16, 32, 48].map(|at| four_words(rows, 64 * half + at));
+        let upper = [0, 16].map(|at| four_words(rows, 128 + 32 * half + at));
+        for odd in 0..2 {
+            for k in 0..4 {
+                // Of the second 64 values nibbles and pairs are four bits higher.
+                let code = |words: usize, pairs: usize, up: u32| {
+                    let low = _mm512_srlv_epi32(low[words][k], _mm512_set1_epi32(4 * odd));
+                    let turn = _mm512_set1_epi32((up as i32 + 32 - 4 * odd) % 32);
+                    let upper = _mm512_and_si512(_mm512_rolv_epi32(upper[pairs][k], turn), pair);
+                    // upper | low & nibble
+                    _mm512_ternarylogic_epi32::<0xf8>(upper, low, nibble)
+                };
+                let fourth = code(3, 1, 2);
+                for (group, code) in [code(0, 0, 4), code(1, 1, 4), code(2, 0, 2)].into_iter().enumerate() {
+                    let bits = _mm512_sllv_epi32(fourth, _mm512_set1_epi32(2 + 2 * group as i32));
+                    let both = _mm512_ternarylogic_epi32::<0xf8>(code, bits, top);
+                    put(lines, 12 * odd as usize + 3 * k + group, both);
+                }
+            }
+        }
     }
 }
