@@ -69,7 +69,7 @@ pub(super) fn read(isa: Isa, bytes: &[u8]) {
 }
 
 /// Multiplies as often as it is told, or says that the instruction set cannot.
-type Limit = fn(Isa, u64) -> Option<u64>;
+pub(super) type Limit = fn(Isa, u64) -> Option<u64>;
 
 /// Multiplies on each thread of the pool that runs it; returns the multiplications done.
 fn multiply(limit: Limit, isa: Isa, macs: f64) -> f64 {
@@ -84,16 +84,25 @@ pub(super) const F32_PEAK: &str = "f32 peak";
 /// Of VNNI, where the instruction set has tiles beyond it.
 pub(super) const VNNI_PEAK: &str = "int8 peak of VNNI";
 
-/// Lets the peaks take part: `macs` products count as `work`. One that the instruction set has not takes no part.
+/// Lets the peaks take part: `macs` products count as `work`.
 pub(super) fn peaks<'r>(race: &mut Race<'r>, isa: Isa, pool: &'r ThreadPool, macs: f64, work: f64) {
-    let limits: [(&str, Limit); 2] = [(INT8_PEAK, limits::multiply_int8), (F32_PEAK, limits::multiply_f32)];
-    for (name, limit) in limits {
-        if limit(isa, 1).is_some() {
-            race.racer(name, pool, move || Ok(multiply(limit, isa, macs) / macs * work));
-        }
-    }
+    peak(race, INT8_PEAK, (limits::multiply_int8, isa), pool, (macs, work));
+    peak(race, F32_PEAK, (limits::multiply_f32, isa), pool, (macs, work));
     if let Some(vnni) = vnni_below(isa) {
-        race.racer(VNNI_PEAK, pool, move || Ok(multiply(limits::multiply_int8, vnni, macs) / macs * work));
+        peak(race, VNNI_PEAK, (limits::multiply_int8, vnni), pool, (macs, work));
+    }
+}
+
+/// Lets one of them take part, unless the instruction set has not got it.
+pub(super) fn peak<'r>(
+    race: &mut Race<'r>,
+    name: impl Into<String>,
+    (limit, isa): (Limit, Isa),
+    pool: &'r ThreadPool,
+    (macs, work): (f64, f64),
+) {
+    if limit(isa, 1).is_some() {
+        race.racer(name, pool, move || Ok(multiply(limit, isa, macs) / macs * work));
     }
 }
 
