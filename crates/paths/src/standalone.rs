@@ -157,7 +157,7 @@ thread_local! {
 
 /// The dots of each row of `weight` with each position, where `out` has zeros.
 fn dots(isa: Isa, weight: Matrix<'_>, x: &Pieces, out: &mut Columns<'_>) {
-    if x.cols == 0 {
+    if x.cols == 0 || x.positions == 1 && of_one_position(isa, weight, &x.values, out) {
         return;
     }
     let height = if x.positions < FEW { ROWS } else { BAND };
@@ -179,6 +179,20 @@ fn dots(isa: Isa, weight: Matrix<'_>, x: &Pieces, out: &mut Columns<'_>) {
             }
         }
     });
+}
+
+/// The same for one position `x`, which each value meets as it is decoded; `false` where there is no kernel for it.
+fn of_one_position(isa: Isa, weight: Matrix<'_>, x: &[f32], out: &mut Columns<'_>) -> bool {
+    SCRATCH.with_borrow_mut(|scratch| {
+        stretches(0..weight.rows(), BAND).all(|band| {
+            let sums = scratch.sums.first(16 * band.len()).as_chunks_mut::<16>().0;
+            let met = decode::dots(isa, weight.rows_of(band.clone()), x, sums);
+            if met {
+                reduce_each(isa, sums, out.of(0, band));
+            }
+            met
+        })
+    })
 }
 
 /// The range in stretches of `most`, and what is left.
@@ -221,8 +235,10 @@ mod tests {
     fn linear_has_the_bits_of_its_stated_order_for_every_format() {
         let mut random = Random::new(31);
         for f in FORMATS {
-            // Rows beside the tile of 8 and the band of 64, columns beside the strip of 1024, positions beside the group of 96.
-            for (rows, cols, positions) in [(1, 3, 1), (9, 1030, 2), (2, 40, 99), (67, 40, 4), (67, 40, 17), (3, 0, 2)]
+            // Rows beside the four that meet one position, the tile of 8 and the band of 64, columns beside the strip of 1024,
+            // positions beside the group of 96.
+            for (rows, cols, positions) in
+                [(1, 3, 1), (9, 1030, 2), (2, 40, 99), (67, 40, 4), (67, 40, 17), (3, 0, 2), (71, 1030, 1)]
             {
                 let cols = (cols as usize).next_multiple_of(f.block_len());
                 let bytes = blocks(f.tensor_type(), rows * (cols / f.block_len()), &mut random);

@@ -13,10 +13,11 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use twinpath_formats::TensorType;
+use twinpath_formats::{Matrix, TensorType};
 
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Level;
+use crate::simd::dot::Lanes;
 use crate::simd::{Isa, Kernel};
 
 /// Decodes whole blocks of `bytes` into `out`, one place per value.
@@ -27,15 +28,35 @@ pub(crate) fn decode(isa: Isa, tensor_type: TensorType, bytes: &[u8], out: &mut 
     unsafe {
         match tensor_type {
             TensorType::Q4K if isa.level() >= Level::Avx512 => {
-                return x86::q4_k(bytes.as_chunks().0, out.as_chunks_mut().0);
+                return x86::decode::<x86::Q4K>(bytes, out);
             }
             TensorType::Q6K if isa.level() >= Level::Avx512 => {
-                return x86::q6_k(bytes.as_chunks().0, out.as_chunks_mut().0);
+                return x86::decode::<x86::Q6K>(bytes, out);
             }
             _ => {}
         }
     }
     isa.run(Decode { tensor_type, bytes, out });
+}
+
+/// The partial sums of each row's dot with `x`, in the order of [`dot`](crate::simd::dot), of rows that are decoded on the way.
+/// `false`, and nothing done, where there is no kernel for it.
+pub(crate) fn dots(isa: Isa, rows: Matrix<'_>, x: &[f32], sums: &mut [Lanes]) -> bool {
+    // SAFETY: as in `decode`.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        match rows.tensor_type() {
+            TensorType::Q4K if isa.level() >= Level::Avx512 => x86::dots::<x86::Q4K>(rows.bytes(), x, sums),
+            TensorType::Q6K if isa.level() >= Level::Avx512 => x86::dots::<x86::Q6K>(rows.bytes(), x, sums),
+            _ => return false,
+        }
+        true
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (isa, rows, x, sums);
+        false
+    }
 }
 
 struct Decode<'a> {

@@ -13,12 +13,25 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "AVX-512 decodes the high codes of Q4_K with the low ones' scale",
         edits: &[Replace(
             "crates/paths/src/decode/x86.rs",
-            "_mm512_srli_epi32::<4>(q), high)",
-            "_mm512_srli_epi32::<4>(q), low)",
+            "_mm512_srli_epi32::<4>(q[0]), high)",
+            "_mm512_srli_epi32::<4>(q[0]), low)",
         )],
         catcher: Test {
             target: &["-p", "twinpath-paths", "--lib"],
             name: "every_format_has_the_bits_of_the_rounded_exact_value_on_every_instruction_set",
+        },
+        sign: "",
+    },
+    Fault {
+        name: "rows that are left over beside four meet one position as the first of the four",
+        edits: &[Replace(
+            "crates/paths/src/decode/x86.rs",
+            "(four.len() * ROWS + i) * apart",
+            "four.len() * ROWS * apart",
+        )],
+        catcher: Test {
+            target: &["-p", "twinpath-paths", "--lib"],
+            name: "linear_has_the_bits_of_its_stated_order_for_every_format",
         },
         sign: "",
     },
