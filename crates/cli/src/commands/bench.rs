@@ -13,6 +13,7 @@ use twinpath_formats::Verify;
 use twinpath_formats::atomic::{write_atomically, write_error};
 use twinpath_lab::bench::{MEASURES, Measure, Pace, Peer, Subject, Threads, bench};
 use twinpath_lab::{Arithmetic, LabError, ModelSpec, PathName};
+use twinpath_paths::simd::Level;
 use twinpath_paths::{PATHS, standalone};
 
 use super::print;
@@ -52,7 +53,7 @@ pub(crate) struct Args {
 /// Engines that can be built in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PeerArg {
-    /// candle; needs a build with `--features candle`
+    /// candle; needs a build with `--features candle`, and on a processor with AMX `--isa avx512vnni`
     Candle,
 }
 
@@ -65,6 +66,10 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
         ensure!(folder.is_dir(), "{}: is no folder; make it first", folder.display());
     }
     let peer = args.peer.map(peer).transpose()?;
+    ensure!(
+        peer.is_none() || input::isa(global)?.level() < Level::Amx,
+        "candle shapes AMX's tiles once for each thread, and our kernels release them: add --isa avx512vnni"
+    );
     let peers: Vec<&dyn Peer> = peer.iter().map(AsRef::as_ref).collect();
     let given = match &args.model {
         Some(text) => text.clone(),
