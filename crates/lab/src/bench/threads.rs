@@ -2,7 +2,7 @@
 //! units, and neighbours on the machine take of them what they like.
 
 use twinpath_engine::{NoProbe, Rows, Session};
-use twinpath_paths::limits;
+use twinpath_paths::{limits, standalone};
 
 use super::kit::{self, Limit};
 use super::race::Race;
@@ -44,7 +44,7 @@ fn run(subject: &Subject<'_>, log: &mut Log<'_>) -> Result<(), LabError> {
         }
         let macs = kit::macs(model, tokens.len()) * PART;
         let (peak, limit): (_, Limit) = match path.name() {
-            "standalone" => (kit::F32_PEAK, limits::multiply_f32),
+            standalone::NAME => (kit::F32_PEAK, limits::multiply_f32),
             _ => (kit::INT8_PEAK, limits::multiply_int8),
         };
         let on = |pool| format!("{peak}, {}", kit::on(pool));

@@ -1,4 +1,4 @@
-//! Blocks to `f32`: the exact real number, rounded once.
+//! Blocks to `f32`: the exact real number, rounded once; into memory, or on the way into a dot.
 //!
 //! Written apart from the exact decoders of `formats`, and tested to have the bits of their values rounded to `f32`. One
 //! rounding is all that can happen: every product of an f16 (11 bits) and the integers of a block (12 bits at most) is

@@ -287,25 +287,6 @@ fn opaque<T>(p: *const T) -> *const T {
     std::ptr::with_exposed_provenance(same)
 }
 
-/// `Σ c q` of group `g`, of which `codes` are, raised.
-///
-/// # Safety
-/// AVX-512 F and VNNI; the codes of a block at `q`.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn dot<F: Lanes>(codes: &[__m512i; 16], q: *const i8, g: usize) -> __m512i {
-    let quads = F::SHAPE.group / 4;
-    let mut dot = [_mm512_setzero_si512(); 2];
-    for i in 0..quads {
-        let quad = g * quads + i;
-        // SAFETY: the caller's.
-        let q = unsafe { q.add(4 * quad).cast::<i32>().read_unaligned() };
-        dot[i % 2] = _mm512_dpbusd_epi32(dot[i % 2], codes[quad % 16], _mm512_set1_epi32(q));
-    }
-    let raised = F::RAISED[g * quads % 16 / 4];
-    _mm512_srav_epi32(_mm512_add_epi32(dot[0], dot[1]), _mm512_set1_epi32(raised as i32))
-}
-
 /// Two successive sums in each lane.
 ///
 /// # Safety
@@ -369,7 +350,9 @@ unsafe fn add_split<F: Lanes>(tile: *const Line, x: Activations, mut sums: Sums)
                 } else {
                     let pair = sums_of_pair(group_sums, j / 2);
                     let m = _mm512_dpwssd_epi32(zero, small.min_alone(j), pair);
-                    (_mm512_mullo_epi32(dot::<F>(&codes, q, j), small.scale(j)), m)
+                    let raised = _mm512_set1_epi32(F::RAISED[8 * j % 16 / 4] as i32);
+                    let dot = _mm512_srav_epi32(runs::dot(&codes, q, (8 * j, 8), zero), raised);
+                    (_mm512_mullo_epi32(dot, small.scale(j)), m)
                 };
                 sums = join_block::<F>(factors, _mm512_set1_ps(*d.add(j)), main, m, sums);
             }

@@ -66,7 +66,12 @@ pub(super) unsafe fn add_pair<F: Lanes>(
     for (run, p) in p.iter_mut().enumerate().take(group / quads::<F>()) {
         let first = 2 * pair * group + run * quads::<F>();
         // SAFETY: the caller's: both runs are inside the block.
-        let (even, odd) = unsafe { (dot::<F>(codes, q, starts, first), dot::<F>(codes, q, starts, first + group)) };
+        let (even, odd) = unsafe {
+            let start = |first| _mm512_set1_epi32(starts.cast::<i32>().add(first).read());
+            let (even, odd) = (start(first), start(first + group));
+            let run = quads::<F>();
+            (dot(codes, q, (first, run), even), dot(codes, q, (first + group, run), odd))
+        };
         const { assert!(F::RAISED[0] == 0 && (F::SHAPE.group == 32 || F::RAISED[2] == 0), "the even one is as it is") };
         let up = 16 - F::RAISED[(first + group) % 16 / 4];
         let odd = _mm512_sllv_epi32(odd, _mm512_set1_epi32(up as i32));
@@ -74,24 +79,27 @@ pub(super) unsafe fn add_pair<F: Lanes>(
     }
 }
 
-/// The centred dot of the run from value `4 first`.
+/// `start` and the products of so many vectors of `codes`, which are those of the 64 values around, from value `4 first` on.
 ///
 /// # Safety
 /// AVX-512 F and VNNI; the codes of a block at `q`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn dot<F: Lanes>(codes: &[__m512i; 16], q: *const i8, starts: *const Starts, first: usize) -> __m512i {
-    // SAFETY: the caller's.
-    let start = unsafe { starts.cast::<i32>().add(first).read() };
-    let mut dots = [_mm512_set1_epi32(start), _mm512_setzero_si512()];
-    for i in 0..quads::<F>() {
+pub(super) unsafe fn dot(
+    codes: &[__m512i; 16],
+    q: *const i8,
+    (first, quads): (usize, usize),
+    start: __m512i,
+) -> __m512i {
+    let mut dots = [start, _mm512_setzero_si512()];
+    for quad in first..first + quads {
         // Two chains, where one would be long.
-        let dot = &mut dots[i % 2 * (quads::<F>() / 8)];
+        let dot = &mut dots[if quads == 8 { quad % 2 } else { 0 }];
         // SAFETY: the caller's.
-        let q = unsafe { q.add(4 * (first + i)).cast::<i32>().read_unaligned() };
-        *dot = _mm512_dpbusd_epi32(*dot, codes[(first + i) % 16], _mm512_set1_epi32(q));
+        let q = unsafe { q.add(4 * quad).cast::<i32>().read_unaligned() };
+        *dot = _mm512_dpbusd_epi32(*dot, codes[quad % 16], _mm512_set1_epi32(q));
     }
-    if quads::<F>() == 8 { _mm512_add_epi32(dots[0], dots[1]) } else { dots[0] }
+    _mm512_add_epi32(dots[0], dots[1])
 }
 
 /// `Σ sc Σ c q` of the block from its centred sums `p` and `s = Σ sc Σ q`; of an offset format, less the offset's part.
