@@ -11,9 +11,26 @@ pub(crate) struct Lines<T> {
     values: PhantomData<T>,
 }
 
+/// A line of the cache.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C, align(64))]
-struct Line([u8; 64]);
+pub(crate) struct Line([u8; 64]);
+
+impl Line {
+    pub(crate) const ZERO: Line = Line([0; 64]);
+
+    /// The whole lines in `bytes`.
+    pub(crate) fn all(bytes: &[u8]) -> &[Line] {
+        // SAFETY: any bytes are a line.
+        unsafe { bytes.align_to().1 }
+    }
+
+    /// The same, to write.
+    pub(crate) fn all_mut(bytes: &mut [u8]) -> &mut [Line] {
+        // SAFETY: any bytes are a line, and any line is bytes.
+        unsafe { bytes.align_to_mut().1 }
+    }
+}
 
 /// What every pattern of bits is a value of, in at most 64 bytes, a power of two.
 ///
@@ -30,7 +47,7 @@ impl<T: Plain> Lines<T> {
     /// As many values of bits zero.
     pub(crate) fn zeros(len: usize) -> Lines<T> {
         const { assert!(64 % size_of::<T>() == 0) };
-        Lines { lines: vec![Line([0; 64]); len.div_ceil(64 / size_of::<T>())], len, values: PhantomData }
+        Lines { lines: vec![Line::ZERO; len.div_ceil(64 / size_of::<T>())], len, values: PhantomData }
     }
 
     /// The first `len` values, after there are as many; what they are is not said.

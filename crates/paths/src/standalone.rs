@@ -8,8 +8,9 @@ use twinpath_formats::{Matrix, TensorType};
 
 use crate::columns::Columns;
 use crate::lines::Lines;
+use crate::simd::Isa;
 use crate::simd::dot::{Panel, Sums, accumulate, reduce_each};
-use crate::simd::{Isa, fetch};
+use crate::simd::fetch::{Cache, fetch};
 use crate::{Path, Reading, decode, f32_ops};
 
 /// Each weight is the format's real number rounded once to f32. A linear op is the [16-lane dot](crate::simd::dot) of
@@ -217,7 +218,8 @@ fn decoded<'a>(
     for (i, out) in rows.clone().zip(strip.chunks_exact_mut(len)) {
         let next = (i + ROWS) * row;
         if next < all.len() {
-            fetch(&all[next + bytes.start..next + bytes.end]);
+            let next = &all[next + bytes.start..next + bytes.end];
+            fetch(Cache::Second, next.as_ptr(), next.len());
         }
         decode::decode(isa, weight.tensor_type(), &all[i * row..][bytes.clone()], out);
     }

@@ -143,6 +143,7 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::{LANES, Lanes, Wide};
+    use crate::simd::fetch::{Cache, fetch};
     use crate::simd::{Isa, Level};
 
     /// AVX-512. Its functions are inlined into a caller that is compiled for it.
@@ -243,10 +244,7 @@ mod x86 {
         }
         #[inline(always)]
         fn fetch<T>(self, from: *const T, count: usize) {
-            for line in (0..count * size_of::<T>()).step_by(64) {
-                // SAFETY: a prefetch reads nothing that the program sees and faults nowhere.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(line)) };
-            }
+            fetch(Cache::First, from, count);
         }
         #[inline(always)]
         fn total(self, a: Self::V) -> f64 {

@@ -4,6 +4,7 @@
 use std::arch::x86_64::*;
 
 use crate::simd::dot::Lanes;
+use crate::simd::fetch::{Cache, fetch};
 
 /// How one format is decoded.
 pub(super) trait Blocks {
@@ -108,9 +109,7 @@ unsafe fn of_rows<F: Blocks, const R: usize>(rows: *const u8, apart: usize, x: &
         let blocks: [_; R] = std::array::from_fn(|r| rows.wrapping_add(r * apart + b * F::BYTES));
         let mut groups = [[0.0; 16]; R];
         for (block, groups) in blocks.iter().zip(&mut groups) {
-            for line in (0..F::BYTES).step_by(64) {
-                _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(ROWS * apart + line).cast());
-            }
+            fetch(Cache::First, block.wrapping_add(ROWS * apart), F::BYTES);
             // SAFETY: the caller's.
             *groups = unsafe { F::groups(*block) };
         }

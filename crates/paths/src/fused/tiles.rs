@@ -11,11 +11,9 @@ use twinpath_formats::{Matrix, TensorType};
 
 use super::{Entry, TILE_ROWS, find};
 use crate::limits::{Buffer, Pages};
+use crate::lines::Line;
 use crate::simd::Isa;
 use crate::team;
-
-/// A 32-bit word of each of sixteen rows.
-pub(crate) type Line = [u8; 64];
 
 /// Copies of matrices, on huge pages where the system gives them.
 pub struct Tiles {
@@ -97,7 +95,7 @@ impl Tiles {
     pub(crate) fn find(&self, weight: &Matrix<'_>) -> Option<Interleaved<'_>> {
         let place = self.places.get(&weight.bytes().as_ptr().addr())?;
         let same = place.tensor_type == weight.tensor_type() && place.shape == [weight.rows(), weight.cols()];
-        same.then(|| Interleaved(self.buffer[place.bytes.clone()].as_chunks().0))
+        same.then(|| Interleaved(Line::all(&self.buffer[place.bytes.clone()])))
     }
 }
 
@@ -116,7 +114,7 @@ fn bytes_of(weight: Matrix<'_>) -> Option<usize> {
 fn fill(isa: Isa, weight: Matrix<'_>, to: &mut [u8]) {
     let Some(layout) = find(weight.tensor_type()).and_then(|entry| entry.layout) else { return };
     let strips = weight.rows().div_ceil(TILE_ROWS);
-    let lines = to.as_chunks_mut().0;
+    let lines = Line::all_mut(to);
     let strip = lines.len().checked_div(strips).unwrap_or(0);
     if strip > 0 {
         team::chunks(lines, strip, |i, tiles| (layout.fill)(isa, weight, i * TILE_ROWS, tiles));

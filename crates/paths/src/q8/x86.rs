@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Coding, Q8_K_BLOCK, extreme};
+use crate::simd::fetch::{Cache, fetch};
 
 /// Codes a block of each position as Q8_K.
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
@@ -10,9 +11,7 @@ pub(super) fn code_all(coding: Coding<'_>) {
     let apart = coding.cols;
     coding.positions(|x, q, d, sums| {
         // The next position's block is far away.
-        for line in (0..Q8_K_BLOCK).step_by(16) {
-            _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(apart + line).cast());
-        }
+        fetch(Cache::First, x.as_ptr().wrapping_add(apart), Q8_K_BLOCK);
         if let (Some(x), Some(q)) = (x.first_chunk(), q.first_chunk_mut()) {
             d[0] = code(x, q, sums);
         }

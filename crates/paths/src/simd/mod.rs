@@ -9,6 +9,7 @@
 pub(crate) mod amx;
 pub(crate) mod combine;
 pub mod dot;
+pub(crate) mod fetch;
 
 /// An instruction set that this processor has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,17 +28,6 @@ pub enum Level {
     Avx512Vnni,
     /// The same with AMX's tiles of 8-bit integers.
     Amx,
-}
-
-/// Has the processor fetch these bytes to its second-level cache, where it can be asked to.
-#[inline]
-pub(crate) fn fetch(bytes: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(64) {
-        // SAFETY: a prefetch reads nothing that the program sees and faults nowhere.
-        unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T1 }>(line.as_ptr().cast()) };
-    }
-    let _ = bytes;
 }
 
 /// Portable code to be compiled for each instruction set. `run` is to be `#[inline(always)]`, and so is all that it

@@ -17,6 +17,7 @@ use crate::columns::Columns;
 use crate::fused::bytes::Bytes;
 use crate::fused::row::{step, value};
 use crate::fused::{Block, Job, Packed};
+use crate::simd::fetch::{Cache, fetch};
 
 /// Blocks taken together.
 const UNIT: usize = 4;
@@ -96,9 +97,7 @@ fn position<F: Wide>(s: Vnni, job: &Job<'_>, x: &Activations, out: &mut [f32]) {
     let rest = fours.remainder();
     let mut four = Four { integers: [0.0; 8], factors: [0.0; 8] };
     for bytes in fours {
-        for line in (0..UNIT * F::BYTES).step_by(64) {
-            _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(AHEAD + line).cast());
-        }
+        fetch(Cache::First, bytes.as_ptr().wrapping_add(AHEAD), UNIT * F::BYTES);
         let (q, group_sums) = (&x.q[column..][..UNIT], &x.sums[column * F::SHAPE.sums()..]);
         let group_sums = &group_sums[..UNIT * F::SHAPE.sums()];
         let d = &x.d[2 * column..][..2 * UNIT];

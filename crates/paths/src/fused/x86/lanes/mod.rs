@@ -23,10 +23,12 @@ use super::Vnni;
 use super::amx::{self, Amx};
 use crate::columns::Columns;
 use crate::fused::tile::{self, Sums, finish};
-use crate::fused::tiles::{Interleaved, Layout, Line};
+use crate::fused::tiles::{Interleaved, Layout};
 use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS};
+use crate::lines::Line;
 use crate::q8::Scales;
 use crate::simd::Isa;
+use crate::simd::fetch::{self, Cache, fetch};
 
 /// How sixteen blocks of one format lie side by side.
 pub(in crate::fused) trait Lanes: Packed {
@@ -103,15 +105,16 @@ impl Small {
     }
 }
 
-/// Word `i` of each row.
+/// Word `i` of each row. Lines are read in the order in which the program asks for them, which LLVM would change: processors
+/// foresee a stream whose lines come in their own order.
 ///
 /// # Safety
 /// AVX-512 F; a line at `tile + i`.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn line(tile: *const Line, i: usize) -> __m512i {
-    // SAFETY: the caller's; the load needs no alignment.
-    unsafe { _mm512_loadu_si512(tile.add(i).cast()) }
+    // SAFETY: the caller's.
+    unsafe { tile.add(i).cast::<__m512i>().read_volatile() }
 }
 
 /// Reads a block of sixteen rows into what a kernel of many positions multiplies.
@@ -140,7 +143,8 @@ impl<'a, F: Packed> Stored<'a, F> {
 /// Rows side by side: the tiles of the job, or made on the way.
 pub(in crate::fused) struct Side<'a, F> {
     job: &'a Job<'a>,
-    made: Made,
+    /// A tile that was made on the way.
+    made: [Line; MOST_LINES],
     repeated: Repeated,
     format: PhantomData<F>,
 }
@@ -148,14 +152,10 @@ pub(in crate::fused) struct Side<'a, F> {
 /// Lines of the largest tile.
 const MOST_LINES: usize = 53;
 
-/// A tile that was made on the way.
-#[repr(C, align(64))]
-struct Made([Line; MOST_LINES]);
-
 impl<'a, F: Lanes> Side<'a, F> {
     pub(in crate::fused) fn new(_: Vnni, job: &'a Job<'a>) -> Self {
         const { assert!(F::LINES <= MOST_LINES) };
-        Side { job, made: Made([[0; 64]; MOST_LINES]), repeated: Repeated::ZERO, format: PhantomData }
+        Side { job, made: [Line::ZERO; MOST_LINES], repeated: Repeated::ZERO, format: PhantomData }
     }
 
     /// Block `b` of the sixteen rows from `first`.
@@ -170,11 +170,11 @@ impl<'a, F: Lanes> Side<'a, F> {
         }
         // Sixteen rows are one stretch of memory, met across: the next stretch is fetched in its own order.
         let next = weight.bytes().as_ptr().wrapping_add((first + ROWS) * weight.row_bytes() + b * ROWS * F::BYTES);
-        fetch(next, ROWS * F::BYTES / 64);
+        fetch(Cache::First, next, ROWS * F::BYTES);
         let rows = self.repeated.blocks::<F>(weight, first, b);
         // SAFETY: this function's features; sixteen blocks are there, and `made` has at least `LINES`.
-        unsafe { F::pack(rows, self.made.0.as_mut_ptr()) };
-        self.made.0.as_ptr()
+        unsafe { F::pack(rows, self.made.as_mut_ptr()) };
+        self.made.as_ptr()
     }
 }
 
@@ -183,27 +183,16 @@ const AHEAD: usize = 8192;
 
 /// Brings a quarter of a later tile nearer: all of it at once would keep loads waiting.
 #[inline]
-#[target_feature(enable = "avx512f")]
 fn fetch_ahead<F: Lanes>(tile: *const Line, part: usize) {
     let quarter = F::LINES.div_ceil(4);
-    let from = tile.cast::<u8>().wrapping_add(AHEAD + part * quarter * 64);
-    for i in 0..quarter {
-        _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(64 * i).cast());
-    }
-}
-
-/// Brings lines nearer that will be read.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn fetch(from: *const u8, lines: usize) {
-    for i in 0..lines {
-        _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(64 * i).cast());
-    }
+    fetch(Cache::Second, tile.cast::<u8>().wrapping_add(AHEAD + part * quarter * 64), 64 * quarter);
 }
 
 /// One block's codes, what its dots begin with, its sums and scales, of one position.
 #[derive(Clone, Copy)]
 struct Activations {
+    /// Whether weights are fetched ahead meanwhile.
+    ask: bool,
     q: *const i8,
     starts: *const Starts,
     sums: *const i16,
@@ -254,6 +243,7 @@ fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, Interleaved(tiles): Interleav
     let starts: Vec<Starts> = codes.q.as_chunks().0.iter().map(|q| runs::starts::<F>(q)).collect();
     assert!(starts.len() == blocks * positions && codes.d.len() == starts.len() * scales, "codes of all columns");
     assert!(codes.sums.len() == starts.len() * group_sums, "sums of all columns");
+    let ask = !fetch::foresees();
     for first in (0..rows).step_by(ROWS) {
         let strip = &tiles[first / ROWS * blocks * F::LINES..][..blocks * F::LINES];
         let n = ROWS.min(rows - first);
@@ -265,6 +255,7 @@ fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, Interleaved(tiles): Interleav
                 // are where the assertions say.
                 unsafe {
                     let x = Activations {
+                        ask,
                         q: codes.q.as_ptr().add(at * 256),
                         starts: starts.as_ptr().add(at),
                         sums: codes.sums.as_ptr().add(at * group_sums),
@@ -308,10 +299,13 @@ unsafe fn add<F: Lanes>(tile: *const Line, x: Activations, sums: Sums) -> Sums {
     let (q, starts, group_sums) = (opaque(x.q), opaque(x.starts), opaque(x.sums));
     // SAFETY: the caller's.
     unsafe {
+        let factors = F::d_and_dm(tile);
         let (small, zero) = (F::small(tile), _mm512_setzero_si512());
         let (pairs, mut p, mut s, mut m) = (32 / F::SHAPE.group, [zero; 2], zero, zero);
         for part in 0..4 {
-            fetch_ahead::<F>(tile, part);
+            if x.ask {
+                fetch_ahead::<F>(tile, part);
+            }
             let codes = F::raised(tile, part);
             for pair in part * pairs..(part + 1) * pairs {
                 runs::add_pair::<F>(&codes, (q, starts), (pair, small.scales[pair]), &mut p);
@@ -324,7 +318,7 @@ unsafe fn add<F: Lanes>(tile: *const Line, x: Activations, sums: Sums) -> Sums {
                 m = _mm512_dpwssd_epi32(m, small.mins[pair], sums);
             }
         }
-        join_block::<F>(F::d_and_dm(tile), _mm512_set1_ps(*x.d), runs::join::<F>(p, s), m, sums)
+        join_block::<F>(factors, _mm512_set1_ps(*x.d), runs::join::<F>(p, s), m, sums)
     }
 }
 
@@ -338,9 +332,11 @@ unsafe fn add_split<F: Lanes>(tile: *const Line, x: Activations, mut sums: Sums)
     let (q, starts, group_sums, d) = (opaque(x.q), opaque(x.starts), opaque(x.sums), opaque(x.d));
     // SAFETY: the caller's.
     unsafe {
-        let (small, factors, zero) = (F::small(tile), F::d_and_dm(tile), _mm512_setzero_si512());
+        let (factors, small, zero) = (F::d_and_dm(tile), F::small(tile), _mm512_setzero_si512());
         for part in 0..4 {
-            fetch_ahead::<F>(tile, part);
+            if x.ask {
+                fetch_ahead::<F>(tile, part);
+            }
             let codes = F::raised(tile, part);
             for j in [2 * part, 2 * part + 1] {
                 let (main, m) = if F::FORM == Form::Offset {

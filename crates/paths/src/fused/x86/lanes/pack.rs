@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use twinpath_formats::Matrix;
 
 use super::{Lanes, ROWS, Vnni};
-use crate::fused::tiles::Line;
+use crate::lines::Line;
 
 /// Blocks at equal distances: a pointer for each row would not fit into registers.
 #[derive(Clone, Copy)]
@@ -88,8 +88,8 @@ pub(super) unsafe fn four_words(rows: Strided, at: usize) -> [__m512i; 4] {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn put(tile: *mut Line, i: usize, v: __m512i) {
-    // SAFETY: the caller's; the store needs no alignment.
-    unsafe { _mm512_storeu_si512(tile.add(i).cast(), v) }
+    // SAFETY: the caller's.
+    unsafe { _mm512_store_si512(tile.add(i).cast(), v) }
 }
 
 /// Puts `4 N` successive words of each row, from byte `from` on, in lines `to ..`.

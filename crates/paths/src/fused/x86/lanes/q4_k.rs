@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::pack::{Strided, put_words};
 use super::{Lanes, Small, line};
 use crate::fused::q4_k::Q4K;
-use crate::fused::tiles::Line;
+use crate::lines::Line;
 
 impl Lanes for Q4K {
     const LINES: usize = 36;

@@ -6,7 +6,7 @@ use super::pack::{Strided, put_words};
 use super::q4_k::{scales_and_mins, two_halves};
 use super::{Lanes, Small, line};
 use crate::fused::q5_k::Q5K;
-use crate::fused::tiles::Line;
+use crate::lines::Line;
 
 impl Lanes for Q5K {
     const LINES: usize = 44;

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use super::pack::{Strided, four_words, put, put_words};
 use super::{Lanes, Small, line};
 use crate::fused::q6_k::Q6K;
-use crate::fused::tiles::Line;
+use crate::lines::Line;
 
 impl Lanes for Q6K {
     const LINES: usize = 53;
