@@ -13,7 +13,7 @@ use crate::columns::Columns;
 /// From this many positions on, interleaving pays.
 pub(super) const MIN_POSITIONS: usize = 8;
 /// Positions that share one interleaving; bounds the partial sums, of which 16 are kept per position.
-const POSITIONS: usize = 128;
+const POSITIONS: usize = 512;
 
 /// Sixteen rows' blocks, interleaved.
 #[repr(C, align(64))]
@@ -232,6 +232,10 @@ unsafe fn add_split<F: Packed, const P: usize>(tile: &Tile, a: Activations<'_>, 
     // SAFETY: the caller's: the two values read at `pair < sums / 2`, of position `t < P`, are inside, and so is the scale.
     unsafe {
         let (weight_d, weight_dm) = (_mm512_load_ps(tile.d.as_ptr()), _mm512_load_ps(tile.dm.as_ptr()));
+        let [mut acc, mut accm] = [[_mm512_setzero_ps(); P]; 2];
+        for t in 0..P {
+            (acc[t], accm[t]) = (sums[t].acc, sums[t].accm);
+        }
         for j in 0..SCALES {
             let mut p = [_mm512_setzero_si512(); P];
             for g in j * groups..(j + 1) * groups {
@@ -254,10 +258,13 @@ unsafe fn add_split<F: Packed, const P: usize>(tile: &Tile, a: Activations<'_>, 
                     p[t] = dpwssd(p[t], w, pair);
                 } else {
                     let m = _mm512_cvtepi32_ps(dpwssd(_mm512_setzero_si512(), w, pair));
-                    sums[t].accm = _mm512_fmadd_ps(_mm512_mul_ps(weight_dm, scale), m, sums[t].accm);
+                    accm[t] = _mm512_fmadd_ps(_mm512_mul_ps(weight_dm, scale), m, accm[t]);
                 }
-                sums[t].acc = _mm512_fmadd_ps(_mm512_mul_ps(weight_d, scale), _mm512_cvtepi32_ps(p[t]), sums[t].acc);
+                acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(weight_d, scale), _mm512_cvtepi32_ps(p[t]), acc[t]);
             }
+        }
+        for t in 0..P {
+            sums[t] = Sums { acc: acc[t], accm: accm[t] };
         }
     }
 }
@@ -291,7 +298,8 @@ unsafe fn add_group<F: Packed, const P: usize>(tile: &Tile, q: &[i8], g: usize, 
 }
 
 /// Adds to each lane of `acc` the products of its four codes in `w` with the four at `q`. In assembly, because LLVM hoists
-/// broadcasts that are intrinsics out of the loop and spills them.
+/// broadcasts that are intrinsics out of the loop and spills them; not `pure`, because it would make the sums of one position
+/// after those of another, each a chain of products that wait for one another.
 ///
 /// # Safety
 /// AVX-512 F and VNNI; four readable bytes at `q`.
@@ -301,7 +309,7 @@ unsafe fn dpbusd(mut acc: __m512i, w: __m512i, q: *const i8) -> __m512i {
     // SAFETY: the caller's.
     unsafe {
         asm!("vpdpbusd {acc}, {w}, dword ptr [{q}]{{1to16}}", acc = inout(zmm_reg) acc, w = in(zmm_reg) w,
-            q = in(reg) q, options(pure, readonly, nostack, preserves_flags));
+            q = in(reg) q, options(readonly, nostack, preserves_flags));
     }
     acc
 }

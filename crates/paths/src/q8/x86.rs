@@ -72,16 +72,17 @@ fn top(x: &[f32; Q8_K_BLOCK]) -> Result<f32, f32> {
     }
     let plus = _mm512_reduce_max_epi32(_mm512_max_epi32(plus[0], plus[1]));
     let minus = _mm512_reduce_max_epu32(_mm512_max_epu32(minus[0], minus[1]));
-    let plus = u32::try_from(plus).ok();
-    let minus = (minus >> 31 == 1).then_some(minus & 0x7fff_ffff);
-    // None is below every magnitude.
-    let top = plus.max(minus).unwrap_or(0);
-    match top {
-        _ if top >= f32::INFINITY.to_bits() => Err(f32::NAN),
-        _ if plus == minus => Ok(extreme(x, top)),
-        _ if plus > minus => Ok(f32::from_bits(top)),
-        _ => Ok(-f32::from_bits(top)),
+    // Without a positive value `plus` is below zero, and without a negative one `minus` is.
+    let minus = (minus ^ 1 << 31).cast_signed();
+    let top = plus.max(minus).cast_unsigned();
+    if top >= f32::INFINITY.to_bits() {
+        return Err(f32::NAN);
     }
+    if plus == minus {
+        return Ok(extreme(x, top));
+    }
+    // No branch: of signs that change from block to block half would be foretold wrongly.
+    Ok(f32::from_bits(top | u32::from(minus > plus) << 31))
 }
 
 /// From sums of four successive codes each, 64 values to a vector.

@@ -58,8 +58,8 @@ pub(in crate::fused) trait Lanes: Packed {
     unsafe fn codes(tile: *const Line, part: usize) -> [__m512i; 16] {
         // SAFETY: the caller's.
         let mut codes = unsafe { Self::raised(tile, part) };
-        for (code, bits) in codes.iter_mut().zip(Self::RAISED.iter().flat_map(|bits| [*bits; 4])) {
-            if bits > 0 {
+        for (four, bits) in codes.as_chunks_mut::<4>().0.iter_mut().zip(Self::RAISED).filter(|(_, bits)| *bits > 0) {
+            for code in four {
                 // What a byte loses to the right is zero.
                 // SAFETY: the caller's.
                 *code = unsafe { _mm512_srlv_epi32(*code, _mm512_set1_epi32(bits as i32)) };
@@ -166,6 +166,8 @@ impl<'a, F: Lanes> Side<'a, F> {
         if let Some(Interleaved(lines)) = self.job.tiles {
             let at = (first / ROWS * (weight.cols() / 256) + b) * F::LINES;
             let tile = lines[at..at + F::LINES].as_ptr();
+            // What many positions meet is read in bursts, too far apart for a stream.
+            fetch(Cache::Second, tile.wrapping_add(F::LINES), F::LINES);
             return tile;
         }
         // Sixteen rows are one stretch of memory, met across: the next stretch is fetched in its own order.
