@@ -43,6 +43,7 @@ TARGETS = {
     "prefill": 1.5,
     "gemv q4_K in cache, 1 thread": 3.0,
     "gemv q6_K in cache, 1 thread": 2.0,
+    "gemv q4_K in cache, 1 thread, rows as stored": 1.45,
     "gemm q4_K 64 positions": 1.8,
     "decode q4_K to f32": 2.0,
     "decode q6_K to f32": 8.0,
@@ -194,8 +195,30 @@ def ours(twinpath, model, what, n, threads):
     return record[f"{what}_tokens_per_second"]
 
 
+def bench(args, model, *measures):
+    """The groups of a quick `twinpath bench`."""
+    command = [args.twinpath, "bench", model, "--quick", "--json", "--quiet", "--threads", str(args.threads)]
+    command += [word for measure in measures for word in ("--only", measure)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["groups"]
+
+
+def read_limit(args, model):
+    """Tokens a second, were a decoding step nothing but reading each weight once, as fast as the machine reads now."""
+    command = [args.twinpath, "inspect", str(model), "--json", "--no-verify"]
+    tensors = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["tensors"]
+    untied = any(t["name"] == "output.weight" for t in tensors)
+    size = sum(t["bytes"] for t in tensors if not (untied and t["name"] == "token_embd.weight"))
+    groups = [g for g in bench(args, model, "machine") if g["name"] == f"reading, {threads_name(args.threads)}"]
+    rates = [e["rate"]["median"] for e in groups[0]["entrants"] if e["name"] == "out of cache"]
+    return rates[0] * 1e9 / size
+
+
+def threads_name(threads):
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
 def whole_model(args, model):
-    """Prompt and decoding, each against llama.cpp's best settings for it."""
+    """Prompt and decoding, each against llama.cpp's best settings for it; decoding beside the read limit of the round."""
     sizes = {"prefill": args.prompt, "decode": args.steps}
     tried = {what: {} for what in sizes}
     for extra in (True, False):
@@ -214,28 +237,37 @@ def whole_model(args, model):
         best = max(tried[what], key=tried[what].get)
         llama = Llama(model, *best, args.threads)
         llama.rate(what, n)
-        pairs = [(ours(args.twinpath, model, what, n, args.threads), llama.rate(what, n)) for _ in range(args.rounds)]
+        rounds = []
+        for _ in range(args.rounds):
+            pair = ours(args.twinpath, model, what, n, args.threads), llama.rate(what, n)
+            rounds.append((*pair, read_limit(args, model) if what == "decode" else None))
         llama.close()
         settings = {f"{'repack' if e else 'no repack'}, {'mapped' if m == 1 else 'copied'}": r for (m, e), r in tried[what].items()}
-        rows.append(row(what, f"{what} {n}, {model.stem}", "tok/s", pairs, f"llama.cpp, {llama.name}", settings))
+        rows.append(row(what, f"{what} {n}, {model.stem}", "tok/s", rounds, f"llama.cpp, {llama.name}", settings))
     return rows, system
 
 
-def row(key, name, unit, pairs, opponent, settings=None):
-    ratio = spread([a / b for a, b in pairs])
+def row(key, name, unit, rounds, opponent, settings=None):
+    """Of each round ours, theirs and, where memory alone sets one, the limit; all in one unit."""
+    ratio = spread([a / b for a, b, _ in rounds])
     target = TARGETS.get(key)
-    return {
+    made = {
         "name": name,
         "unit": unit,
-        "ours": spread([a for a, _ in pairs]),
+        "ours": spread([a for a, _, _ in rounds]),
         "opponent": opponent,
-        "theirs": spread([b for _, b in pairs]),
+        "theirs": spread([b for _, b, _ in rounds]),
         "ratio": ratio,
         "target": target,
         "held": None if target is None else ratio["q1"] >= target or (False if ratio["q3"] < target else None),
         "settings tried": settings,
-        "rounds": len(pairs),
+        "rounds": len(rounds),
     }
+    if all(limit for _, _, limit in rounds):
+        made["limit"] = spread([limit for _, _, limit in rounds])
+        made["of limit"] = spread([a / limit for a, _, limit in rounds])
+        made["reachable"] = spread([limit / b for _, b, limit in rounds])
+    return made
 
 
 # --- single kernels ---------------------------------------------------------------------------------------------------
@@ -275,31 +307,32 @@ def kernels(args, model, folder):
     ggml = Ggml(folder)
     rounds, before = [], case_rates(ggml, args.threads)
     for _ in range(args.kernel_rounds):
-        command = [args.twinpath, "bench", f"{model}@fused-q8k", "--quick", "--json", "--quiet", "--threads", str(args.threads)]
-        command += ["--only", "gemv", "--only", "gemm", "--only", "blocks"]
-        record = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        groups = bench(args, f"{model}@fused-q8k", "gemv", "gemm", "blocks")
         after = case_rates(ggml, args.threads)
         theirs = {name: statistics.median(before[name] + rates) if rates else None for name, rates in after.items()}
-        rounds.append((record["groups"], theirs))
+        rounds.append((groups, theirs))
         before = after
     rows = []
     for name, _, _, _, _, measure, part, threads, unit in cases(args.threads):
-        pairs = []
-        for groups, theirs in rounds:
-            found = [g for g in groups if g["measure"] == measure and part in g["name"] and threads in g["name"]]
-            mine = [e["rate"]["median"] for n in OURS for g in found for e in g["entrants"] if e["name"] == n]
-            if mine and theirs[name]:
-                pairs.append((mine[0], theirs[name]))
-        if pairs:
-            key = name.split(" against ")[0]
-            rows.append(row(key, name.split(" against ")[0], unit, pairs, "ggml " + name.split(" against ")[1]))
+        key, kernel = name.split(" against ")
+        # Rows as stored meet ggml's kernel that reads them so.
+        for title, entrants in ((key, OURS), (f"{key}, rows as stored", ("fused-q8k",))):
+            made = []
+            for groups, theirs in rounds:
+                found = [g for g in groups if g["measure"] == measure and part in g["name"] and threads in g["name"]]
+                rates = {e["name"]: e["rate"]["median"] for g in found for e in g["entrants"]}
+                mine = [rates[n] for n in entrants if n in rates]
+                if mine and theirs[name]:
+                    made.append((mine[0], theirs[name], rates.get("read") if "out of cache" in key else None))
+            if made and (entrants is OURS or "vec_dot" in kernel):
+                rows.append(row(title, title, unit, made, f"ggml {kernel}"))
     return rows
 
 
 def cases(threads):
     """Name, kernel, threads, bytes, columns; and where ours is: measure, part of the group's name, threads, unit."""
     cached, large = 512 * 2048, 256 << 20
-    many = "1 thread" if threads == 1 else f"{threads} threads"
+    many = threads_name(threads)
     made = []
     for quant, size in (("q4_K", 144), ("q6_K", 210)):
         part = quant.upper()
@@ -349,17 +382,23 @@ def case_rate(ggml, case):
 
 
 def show(rows):
-    print(f"{'what':44} {'ours':>8} {'theirs':>8} {'unit':7} {'ratio':>6} {'quartiles':>14} {'target':>7}  against")
+    print(f"{'what':46} {'ours':>8} {'theirs':>8} {'unit':7} {'ratio':>6} {'quartiles':>14} {'target':>7}  against")
     for r in rows:
         held = {True: "held", False: "NOT HELD", None: "unclear"}[r["held"]] if r["target"] else ""
         target = f">= {r['target']}" if r["target"] else ""
         quartiles = f"{r['ratio']['q1']:.2f} .. {r['ratio']['q3']:.2f}"
         print(
-            f"{r['name']:44} {r['ours']['median']:8.2f} {r['theirs']['median']:8.2f} {r['unit']:7} {r['ratio']['median']:6.2f} "
+            f"{r['name']:46} {r['ours']['median']:8.2f} {r['theirs']['median']:8.2f} {r['unit']:7} {r['ratio']['median']:6.2f} "
             f"{quartiles:>14} {target:>7}  {r['opponent']}  {held}"
         )
+        if "limit" in r:
+            of, most = r["of limit"], r["reachable"]
+            print(
+                f"{'':46} {r['limit']['median']:8.2f} {'':8} {r['unit']:7} reading alone: ours is {of['median']:.2f} of it "
+                f"({of['q1']:.2f} .. {of['q3']:.2f}), and no ratio passes {most['median']:.2f} ({most['q1']:.2f} .. {most['q3']:.2f})"
+            )
         for setting, rate in (r["settings tried"] or {}).items():
-            print(f"{'':44} {'':8} {rate:8.2f} {r['unit']:7} tried: {setting}")
+            print(f"{'':46} {'':8} {rate:8.2f} {r['unit']:7} tried: {setting}")
 
 
 def table(files):
@@ -371,6 +410,8 @@ def table(files):
         q = r["ratio"]
         ours, theirs = (f"{r[side]['median']:.3g} {r['unit']}" for side in ("ours", "theirs"))
         ratio = f"{q['median']:.2f} ({q['q1']:.2f} .. {q['q3']:.2f})"
+        if "reachable" in r:
+            ratio += f" of at most {r['reachable']['median']:.2f}"
         print(f"| {r['name']} | {ours} | {theirs} | {ratio} | {target} | {r['opponent']} |")
 
 

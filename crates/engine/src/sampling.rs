@@ -143,24 +143,38 @@ impl Sampler {
     /// # Errors
     /// A NaN or +inf among the logits, none above -inf, or fewer logits than an observed id needs.
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32, SamplingError> {
-        let mut candidates = candidates(logits)?;
-        self.penalise(&mut candidates, logits.len())?;
-        let token = if self.params.temperature == 0.0 { best(&candidates) } else { self.draw(candidates) };
+        check(logits)?;
+        self.known(logits.len())?;
+        let greedy = self.params.temperature == 0.0;
+        let token = if greedy && self.params.repetition_penalty == 1.0 {
+            first_of_largest(logits)?
+        } else {
+            let mut candidates = candidates(logits)?;
+            self.penalise(&mut candidates);
+            if greedy { best(&candidates) } else { self.draw(candidates) }
+        };
         self.observe(&[token]);
         Ok(token)
     }
 
+    /// # Errors
+    /// A recent token without a logit.
+    fn known(&self, logits: usize) -> Result<(), SamplingError> {
+        match self.recent.iter().find(|id| **id as usize >= logits) {
+            Some(&id) => Err(SamplingError::Unknown { id, logits }),
+            None => Ok(()),
+        }
+    }
+
     /// Each recent token once, however often it occurred.
-    fn penalise(&self, candidates: &mut [Candidate], logits: usize) -> Result<(), SamplingError> {
-        let recent: BTreeSet<u32> = self.recent.iter().copied().collect();
-        if let Some(&id) = recent.iter().find(|id| **id as usize >= logits) {
-            return Err(SamplingError::Unknown { id, logits });
-        }
+    fn penalise(&self, candidates: &mut [Candidate]) {
         let penalty = self.params.repetition_penalty;
-        for candidate in candidates.iter_mut().filter(|c| recent.contains(&c.id)) {
-            candidate.logit = if candidate.logit > 0.0 { candidate.logit / penalty } else { candidate.logit * penalty };
+        let recent: BTreeSet<u32> = self.recent.iter().copied().collect();
+        for id in recent {
+            let Ok(at) = candidates.binary_search_by_key(&id, |c| c.id) else { continue };
+            let logit = &mut candidates[at].logit;
+            *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
         }
-        Ok(())
     }
 
     fn draw(&mut self, candidates: Vec<Candidate>) -> u32 {
@@ -180,11 +194,35 @@ impl Sampler {
     }
 }
 
+/// # Errors
+/// A NaN or +inf.
+fn check(logits: &[f32]) -> Result<(), SamplingError> {
+    let broken = |logit: &f32| logit.is_nan() || *logit == f32::INFINITY;
+    // All are looked at first, because a search that may end anywhere is made one by one.
+    if !logits.iter().fold(false, |any, logit| any | broken(logit)) {
+        return Ok(());
+    }
+    let id = logits.iter().position(broken).unwrap_or_default();
+    Err(SamplingError::Logit { id, value: logits[id] })
+}
+
+/// The best token as it stands, the first of equals: what [`best`] finds among all candidates.
+fn first_of_largest(logits: &[f32]) -> Result<u32, SamplingError> {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let (chunks, rest) = logits.as_chunks::<16>();
+    let mut most = [f32::NEG_INFINITY; 16];
+    for chunk in chunks {
+        for l in 0..16 {
+            most[l] = larger(most[l], chunk[l]);
+        }
+    }
+    let most = most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger);
+    let first = logits.iter().zip(0..).find(|(logit, _)| **logit == most && most > f32::NEG_INFINITY);
+    first.map(|(_, id)| id).ok_or(SamplingError::Nothing(logits.len()))
+}
+
 /// All tokens with a logit above -inf, by id.
 fn candidates(logits: &[f32]) -> Result<Vec<Candidate>, SamplingError> {
-    if let Some(id) = logits.iter().position(|logit| logit.is_nan() || *logit == f32::INFINITY) {
-        return Err(SamplingError::Logit { id, value: logits[id] });
-    }
     let all = logits.iter().zip(0u32..).map(|(&logit, id)| Candidate { id, logit: f64::from(logit) });
     let possible: Vec<Candidate> = all.filter(|c| c.logit > f64::NEG_INFINITY).collect();
     if possible.is_empty() { Err(SamplingError::Nothing(logits.len())) } else { Ok(possible) }
@@ -294,10 +332,26 @@ mod tests {
         let mut sampler = Sampler::new(params).unwrap();
         sampler.observe(&[3, 0, 1, 1]);
         let mut all = candidates(&[4.0, -4.0, 1.0, 3.0]).unwrap();
-        sampler.penalise(&mut all, 4).unwrap();
+        sampler.penalise(&mut all);
         // 3 has left the window of three.
         assert_eq!(all.iter().map(|c| c.logit).collect::<Vec<_>>(), [2.0, -8.0, 1.0, 3.0]);
         assert_eq!(sampler.sample(&[4.0, -4.0, 1.0, 3.0]), Ok(3));
         assert_eq!(sampler.sample(&[1.0]), Err(SamplingError::Unknown { id: 1, logits: 1 }));
+    }
+
+    #[test]
+    fn the_greedy_way_without_a_penalty_finds_the_best_candidate() {
+        let mut rng = SplitMix64::new(5);
+        for n in 1..70 {
+            // Few values, so that there are equals; zeros of both signs are equal too.
+            let values = [f32::NEG_INFINITY, -2.0, -0.0, 0.0, 1.5];
+            let logits: Vec<f32> = (0..n).map(|_| values[(rng.next_f64() * 5.0) as usize]).collect();
+            let all = candidates(&logits).map(|all| best(&all));
+            assert_eq!(first_of_largest(&logits), all, "{logits:?}");
+        }
+        let mut sampler = Sampler::new(SamplingParams::default()).unwrap();
+        assert_eq!(sampler.sample(&[0.0, f32::NEG_INFINITY, 2.0, 2.0]), Ok(2));
+        let broken = sampler.sample(&[0.0, f32::INFINITY, f32::NAN]);
+        assert_eq!(broken, Err(SamplingError::Logit { id: 1, value: f32::INFINITY }));
     }
 }

@@ -8,10 +8,12 @@ use crate::simd::fetch::{Cache, fetch};
 /// Codes a block of each position as Q8_K.
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn code_all(coding: Coding<'_>) {
-    let apart = coding.cols;
+    let (apart, several) = (coding.cols, coding.x.len() > coding.cols);
     coding.positions(|x, q, d, sums| {
-        // The next position's block is far away.
-        fetch(Cache::First, x.as_ptr().wrapping_add(apart), Q8_K_BLOCK);
+        if several {
+            // The next position's block is far away.
+            fetch(Cache::First, x.as_ptr().wrapping_add(apart), Q8_K_BLOCK);
+        }
         if let (Some(x), Some(q)) = (x.first_chunk(), q.first_chunk_mut()) {
             d[0] = code(x, q, sums);
         }
