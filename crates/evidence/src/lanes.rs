@@ -41,6 +41,69 @@ pub(crate) fn chunks<const N: usize>(rows: [&[f64]; N], sums: &mut impl Step<N>)
     (LANES - (len - whole)) as u64
 }
 
+/// `Σ x y`, lane by lane. Where several sums grow in one loop, LLVM makes vectors of what belongs to one lane, and turns them
+/// for every chunk: so each has its own.
+///
+/// # Panics
+/// Here and below: when the rows differ in length.
+#[inline(always)]
+pub(crate) fn products(x: &[f64], y: &[f64]) -> Lanes {
+    let mut sums = [0.0; LANES];
+    over(x, y, |x, y| {
+        for l in 0..LANES {
+            sums[l] += x[l] * y[l];
+        }
+    });
+    sums
+}
+
+/// `Σ (x - y)²`, lane by lane.
+#[inline(always)]
+pub(crate) fn squared_differences(x: &[f64], y: &[f64]) -> Lanes {
+    let mut sums = [0.0; LANES];
+    over(x, y, |x, y| {
+        for l in 0..LANES {
+            sums[l] += (x[l] - y[l]) * (x[l] - y[l]);
+        }
+    });
+    sums
+}
+
+/// The largest `|x - y|`, lane by lane.
+#[inline(always)]
+pub(crate) fn largest_difference(x: &[f64], y: &[f64]) -> Lanes {
+    let mut most = [0.0; LANES];
+    over(x, y, |x, y| {
+        for l in 0..LANES {
+            let d = (x[l] - y[l]).abs();
+            most[l] = if d > most[l] { d } else { most[l] };
+        }
+    });
+    most
+}
+
+/// How many are equal. Integers may be added in any order, and LLVM makes better vectors of a plain loop than of lanes.
+#[inline(always)]
+pub(crate) fn equal(x: &[f64], y: &[f64]) -> u64 {
+    x.iter().zip(y).fold(0u64, |n, (x, y)| n.wrapping_add(u64::from(x == y)))
+}
+
+/// Calls `f` with the chunks of both rows; the last is filled up with zeros.
+#[inline(always)]
+fn over(x: &[f64], y: &[f64], mut f: impl FnMut(&Lanes, &Lanes)) {
+    assert!(x.len() == y.len(), "rows of one site have one length");
+    let ((x, last_x), (y, last_y)) = (x.as_chunks(), y.as_chunks());
+    for (x, y) in x.iter().zip(y) {
+        f(x, y);
+    }
+    if !last_x.is_empty() {
+        let mut last = [[0.0; LANES]; 2];
+        last[0][..last_x.len()].copy_from_slice(last_x);
+        last[1][..last_y.len()].copy_from_slice(last_y);
+        f(&last[0], &last[1]);
+    }
+}
+
 /// Values, widened.
 #[inline(always)]
 pub(crate) fn widened<const N: usize, T: Copy + Into<f64>>(x: &[T; N]) -> [f64; N] {

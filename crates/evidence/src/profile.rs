@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lanes::{self, LANES, Lanes};
+use crate::lanes;
 
 /// Magnitude that an activation exceeds to be massive (Sun et al. 2024).
 pub const MASSIVE: f64 = 100.0;
@@ -55,11 +55,11 @@ impl Profile {
     /// Adds one position of both sides; `channels` maps an index of the rows to the channel to report.
     #[inline(always)]
     pub fn add(&mut self, position: usize, a: &[f64], b: &[f64], channels: impl Fn(usize) -> usize) {
-        let squares = Squares::of(a, b);
-        for (to, squares) in [&mut self.a, &mut self.b, &mut self.drift].into_iter().zip(squares.sums) {
+        let squares = [lanes::products(a, a), lanes::products(b, b), lanes::squared_differences(b, a)];
+        for (to, squares) in [&mut self.a, &mut self.b, &mut self.drift].into_iter().zip(squares) {
             to.push(lanes::total(&squares).sqrt());
         }
-        if squares.large != [0; LANES] {
+        if has_large(a) || has_large(b) {
             self.note_massive(position, a, b, channels);
         }
     }
@@ -130,40 +130,10 @@ impl Profile {
     }
 }
 
-/// Squares of a row of A, of B's and of their difference.
-struct Squares {
-    sums: [Lanes; 3],
-    /// Whether one of a lane is larger than [`MASSIVE`].
-    large: [u64; LANES],
-}
-
-impl Squares {
-    #[inline(always)]
-    fn of(a: &[f64], b: &[f64]) -> Squares {
-        let mut squares = Squares { sums: [[0.0; LANES]; 3], large: [0; LANES] };
-        let (a, last_a) = a.as_chunks();
-        let (b, last_b) = b.as_chunks();
-        for (a, b) in a.iter().zip(b) {
-            squares.add(a, b);
-        }
-        let mut last = [[0.0; LANES]; 2];
-        last[0][..last_a.len()].copy_from_slice(last_a);
-        last[1][..last_b.len()].copy_from_slice(last_b);
-        squares.add(&last[0], &last[1]);
-        squares
-    }
-
-    #[inline(always)]
-    fn add(&mut self, a: &Lanes, b: &Lanes) {
-        for l in 0..LANES {
-            let difference = b[l] - a[l];
-            self.sums[0][l] += a[l] * a[l];
-            self.sums[1][l] += b[l] * b[l];
-            self.sums[2][l] += difference * difference;
-            let small = a[l].abs() <= MASSIVE && b[l].abs() <= MASSIVE;
-            self.large[l] |= u64::from(!small);
-        }
-    }
+/// Whether a value of the row is larger than [`MASSIVE`], or not a number.
+#[inline(always)]
+fn has_large(row: &[f64]) -> bool {
+    row.iter().fold(false, |any, x| any | x.is_nan() | (x.abs() > MASSIVE))
 }
 
 /// The magnitude above which a value of `row` is massive.
