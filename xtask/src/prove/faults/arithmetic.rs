@@ -130,10 +130,23 @@ pub(super) const FAULTS: &[Fault] = &[
         sign: "avx2",
     },
     Fault {
-        name: "AVX-512 codes take the negative extreme for the first of two equal ones",
-        edits: &[Replace("crates/paths/src/q8/x86.rs", "        _ if plus == minus => Ok(extreme(x, top)),\n", "")],
+        name: "AVX-512 codes take the positive extreme for the first of two equal ones",
+        edits: &[Replace(
+            "crates/paths/src/q8/x86.rs",
+            "    if plus == minus {\n        return Ok(extreme(x, top));\n    }\n",
+            "",
+        )],
         catcher: Test { target: PATHS, name: "blocks_of_all_kinds_are_coded_alike_by_every_instruction_set" },
         sign: "avx512",
+    },
+    Fault {
+        name: "the greedy sampler does not look at the last logits",
+        edits: &[Replace("crates/engine/src/sampling.rs", "most.iter().chain(rest).copied()", "most.iter().copied()")],
+        catcher: Test {
+            target: &["-p", "twinpath-engine", "--lib"],
+            name: "the_greedy_way_without_a_penalty_finds_the_best_candidate",
+        },
+        sign: "",
     },
     Fault {
         name: "the kernel of copied rows takes the high nibbles of Q4_K for the low ones",

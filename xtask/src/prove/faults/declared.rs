@@ -90,7 +90,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "the norms of a profile leave out what is beyond the last eight values",
-        edits: &[Replace("crates/evidence/src/profile.rs", "        squares.add(&last[0], &last[1]);\n", "")],
+        edits: &[Replace("crates/evidence/src/lanes.rs", "        f(&last[0], &last[1]);\n", "")],
         catcher: Test { target: EVIDENCE, name: "norms_are_of_whole_rows" },
         sign: "norms_are_of_whole_rows",
     },
