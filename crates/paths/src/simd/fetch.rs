@@ -27,8 +27,8 @@ pub(crate) fn fetch<T>(to: Cache, from: *const T, count: usize) {
     let _ = (to, from, count);
 }
 
-/// Whether the processor foresees by itself what one stream reads in the order of its lines, and loses where it is asked
-/// besides: AMD's (measured: Zen 4) do, Intel's (Sapphire Rapids) gain as much as those lose.
+/// Whether the processor foresees by itself what one stream reads in the order of its lines, and loses where each line is
+/// asked for besides: AMD's (measured: Zen 4) do, Intel's (Sapphire Rapids) gain as much as those lose.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn foresees() -> bool {
     static VENDOR: std::sync::LazyLock<[u32; 3]> = std::sync::LazyLock::new(|| {

@@ -180,21 +180,27 @@ impl<'a, F: Lanes> Side<'a, F> {
     }
 }
 
-/// Bytes between the tile that is multiplied and what is fetched.
+/// Bytes between the tile that is multiplied and what is fetched; on processors that foresee a stream, farther.
 const AHEAD: usize = 8192;
+const FAR_AHEAD: usize = 16384;
 
-/// Brings a quarter of a later tile nearer: all of it at once would keep loads waiting.
+/// Brings a quarter of a later tile nearer: all of it at once would keep loads waiting. Where the processor foresees the
+/// stream, one line is enough to set it on its way.
 #[inline]
-fn fetch_ahead<F: Lanes>(tile: *const Line, part: usize) {
+fn fetch_ahead<F: Lanes>(tile: *const Line, part: usize, foreseen: bool) {
     let quarter = F::LINES.div_ceil(4);
-    fetch(Cache::Second, tile.cast::<u8>().wrapping_add(AHEAD + part * quarter * 64), 64 * quarter);
+    let from = tile.cast::<u8>().wrapping_add(part * quarter * 64);
+    match foreseen {
+        true => fetch(Cache::Second, from.wrapping_add(FAR_AHEAD), 1),
+        false => fetch(Cache::Second, from.wrapping_add(AHEAD), 64 * quarter),
+    }
 }
 
 /// One block's codes, what its dots begin with, its sums and scales, of one position.
 #[derive(Clone, Copy)]
 struct Activations {
-    /// Whether weights are fetched ahead meanwhile.
-    ask: bool,
+    /// Whether the processor foresees the stream of weights.
+    foreseen: bool,
     q: *const i8,
     starts: *const Starts,
     sums: *const i16,
@@ -245,7 +251,7 @@ fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, Interleaved(tiles): Interleav
     let starts: Vec<Starts> = codes.q.as_chunks().0.iter().map(|q| runs::starts::<F>(q)).collect();
     assert!(starts.len() == blocks * positions && codes.d.len() == starts.len() * scales, "codes of all columns");
     assert!(codes.sums.len() == starts.len() * group_sums, "sums of all columns");
-    let ask = !fetch::foresees();
+    let foreseen = fetch::foresees();
     for first in (0..rows).step_by(ROWS) {
         let strip = &tiles[first / ROWS * blocks * F::LINES..][..blocks * F::LINES];
         let n = ROWS.min(rows - first);
@@ -257,7 +263,7 @@ fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, Interleaved(tiles): Interleav
                 // are where the assertions say.
                 unsafe {
                     let x = Activations {
-                        ask,
+                        foreseen,
                         q: codes.q.as_ptr().add(at * 256),
                         starts: starts.as_ptr().add(at),
                         sums: codes.sums.as_ptr().add(at * group_sums),
@@ -305,9 +311,7 @@ unsafe fn add<F: Lanes>(tile: *const Line, x: Activations, sums: Sums) -> Sums {
         let (small, zero) = (F::small(tile), _mm512_setzero_si512());
         let (pairs, mut p, mut s, mut m) = (32 / F::SHAPE.group, [zero; 2], zero, zero);
         for part in 0..4 {
-            if x.ask {
-                fetch_ahead::<F>(tile, part);
-            }
+            fetch_ahead::<F>(tile, part, x.foreseen);
             let codes = F::raised(tile, part);
             for pair in part * pairs..(part + 1) * pairs {
                 runs::add_pair::<F>(&codes, (q, starts), (pair, small.scales[pair]), &mut p);
@@ -336,9 +340,7 @@ unsafe fn add_split<F: Lanes>(tile: *const Line, x: Activations, mut sums: Sums)
     unsafe {
         let (factors, small, zero) = (F::d_and_dm(tile), F::small(tile), _mm512_setzero_si512());
         for part in 0..4 {
-            if x.ask {
-                fetch_ahead::<F>(tile, part);
-            }
+            fetch_ahead::<F>(tile, part, x.foreseen);
             let codes = F::raised(tile, part);
             for j in [2 * part, 2 * part + 1] {
                 let (main, m) = if F::FORM == Form::Offset {
