@@ -14,7 +14,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use std::{hint, thread};
 
-/// How long a helper looks for work before it sleeps. A look takes 20 ns on one processor and 60 on another.
+/// How long a helper looks for work before it sleeps; by the clock, because processors differ in how long a look takes.
 const LOOKING: Duration = Duration::from_micros(100);
 /// Looks between two at the clock.
 const LOOKS: u32 = 100;
