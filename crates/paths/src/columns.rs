@@ -29,13 +29,13 @@ impl Columns<'_> {
         f: impl Fn(Range<usize>, &mut Columns<'_>) + Sync,
     ) -> Vec<f32> {
         let serial = positions * rows * cols < SERIAL_MACS;
-        let parts = if serial { 1 } else { PARTS_PER_THREAD * rayon::current_num_threads() };
-        let part = rows.div_ceil(parts).max(1).next_multiple_of(tile);
+        let tiles = rows.div_ceil(tile);
+        let parts = tiles.min(if serial { 1 } else { PARTS_PER_THREAD * rayon::current_num_threads() });
         let mut values = Vec::with_capacity(positions * rows);
         let all = Shared(values.as_mut_ptr());
         let all = &all;
-        team::for_each(rows.div_ceil(part), &|i| {
-            let range = i * part..rows.min((i + 1) * part);
+        team::for_each(parts, &|i| {
+            let range = i * tiles / parts * tile..rows.min((i + 1) * tiles / parts * tile);
             let start = all.0.wrapping_add(range.start);
             for t in 0..positions {
                 // SAFETY: places of these rows at a position, inside the capacity; no other part has any of them.

@@ -9,10 +9,10 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
-use std::{hint, thread};
+use std::{hint, ptr, thread};
 
 /// How long a helper looks for work before it sleeps; by the clock, because processors differ in how long a look takes.
 const LOOKING: Duration = Duration::from_micros(100);
@@ -31,47 +31,54 @@ const OP: u64 = 1 << 16;
 /// What is done with each part.
 pub type Part<'a> = &'a (dyn Fn(usize) + Sync);
 
-/// The op whose parts are being shared out.
+/// A value on lines of the cache that hold nothing else; two, because processors fetch them in pairs. A line that two threads
+/// write travels between them each time: on Zen 4 for 0.03 to 0.1 microseconds, and 0.2 to 0.3 where they share no cache.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// What a leader and helpers have in common.
 struct Shared {
-    /// The number of the op, whether it may be entered, and how many helpers are inside.
-    gate: AtomicU64,
-    /// The parts not yet taken begin here.
-    next: AtomicUsize,
-    /// The op: valid from before the gate opens until it is closed and nobody is inside.
-    op: Mutex<Option<Op>>,
+    door: Apart<Door>,
     /// What a helper panicked with.
-    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    panic: Apart<Mutex<Option<Box<dyn Any + Send>>>>,
     sleepers: AtomicUsize,
     sleep: Mutex<()>,
     wake: Condvar,
 }
 
-#[derive(Clone, Copy)]
-struct Op {
-    part: *const (dyn Fn(usize) + Sync),
-    parts: usize,
-    /// Helpers with a number below this one take part.
-    helpers: usize,
+/// Where helpers enter an op.
+struct Door {
+    /// The number of the op, whether it may be entered, and how many helpers are inside.
+    gate: AtomicU64,
+    /// The op: valid from before the gate opens until it is closed and nobody is inside.
+    op: AtomicPtr<Op<'static>>,
 }
 
-// SAFETY: the pointer is to a function that is `Sync`; it is followed only while the op is open (see `Shared::op`).
-unsafe impl Send for Op {}
+/// The op whose parts are being shared out.
+struct Op<'a> {
+    part: Part<'a>,
+    parts: usize,
+    /// One for each thread that takes part: the leader's, then those of the helpers in their order.
+    shares: &'a [Share],
+}
+
+/// How many parts of a thread's share have been taken. Shares are successive parts, so that each thread reads one stretch of
+/// memory; whoever is done with its own goes on with the others'. Zero between ops.
+type Share = Apart<AtomicUsize>;
 
 static SHARED: Shared = Shared {
-    gate: AtomicU64::new(CLOSED),
-    next: AtomicUsize::new(0),
-    op: Mutex::new(None),
-    panic: Mutex::new(None),
+    door: Apart(Door { gate: AtomicU64::new(CLOSED), op: AtomicPtr::new(ptr::null_mut()) }),
+    panic: Apart(Mutex::new(None)),
     sleepers: AtomicUsize::new(0),
     sleep: Mutex::new(()),
     wake: Condvar::new(),
 };
 
-/// Held by the thread whose op has the helpers; counts the helpers that exist.
-static LEADER: Mutex<usize> = Mutex::new(0);
+/// Held by the thread whose op has the helpers: its share, and those of the helpers that exist.
+static LEADER: Mutex<Vec<Share>> = Mutex::new(Vec::new());
 
 /// The helpers, unless another op has them. A leader that panicked has waited for them.
-fn try_lead() -> Option<MutexGuard<'static, usize>> {
+fn try_lead() -> Option<MutexGuard<'static, Vec<Share>>> {
     match LEADER.try_lock() {
         Ok(leader) => Some(leader),
         Err(TryLockError::Poisoned(leader)) => Some(leader.into_inner()),
@@ -90,24 +97,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn for_each(parts: usize, part: Part<'_>) {
     let threads = rayon::current_num_threads().min(parts);
     let leader = if threads > 1 { try_lead() } else { None };
-    let Some(mut existing) = leader else {
+    let Some(mut shares) = leader else {
         return (0..parts).for_each(part);
     };
-    while *existing < threads - 1 {
-        let number = *existing;
-        if thread::Builder::new().name(format!("team {number}")).spawn(move || help(number)).is_err() {
+    while shares.len() < threads {
+        // The first share is the leader's own.
+        let helper = shares.len();
+        if helper > 0 && thread::Builder::new().name(format!("team {helper}")).spawn(move || help(helper)).is_err() {
             break;
         }
-        *existing += 1;
+        shares.push(Apart(AtomicUsize::new(0)));
     }
-    // SAFETY: only the lifetime is changed; `Open` outlives every use of it (see `Shared::op`).
-    let erased = unsafe { std::mem::transmute::<Part<'_>, *const (dyn Fn(usize) + Sync)>(part) };
-    {
-        let _open = Open::new(Op { part: erased, parts, helpers: threads - 1 });
-        take(parts, part);
-    }
-    let panic = lock(&SHARED.panic).take();
-    drop(existing);
+    let op = Op { part, parts, shares: &shares[..threads.min(shares.len())] };
+    let open = Open::new(&op);
+    op.take(0);
+    drop(open);
+    let panic = lock(&SHARED.panic.0).take();
+    drop(shares);
     if let Some(panic) = panic {
         resume_unwind(panic);
     }
@@ -144,77 +150,84 @@ struct Start<T>(*mut T);
 // SAFETY: each thread makes slices of its own places only, of values that may be sent to it.
 unsafe impl<T: Send> Sync for Start<T> {}
 
-/// Takes parts until there are none.
-fn take(parts: usize, part: Part<'_>) {
-    loop {
-        let i = SHARED.next.fetch_add(1, Ordering::Relaxed);
-        if i >= parts {
-            return;
+impl Op<'_> {
+    /// Does parts until there are none: those of share `own`, then those that are left of the others.
+    fn take(&self, own: usize) {
+        let threads = self.shares.len();
+        for of in (own..threads).chain(0..own) {
+            let share = of * self.parts / threads..(of + 1) * self.parts / threads;
+            let taken = &self.shares[of].0;
+            // Looked at first, because a share that is gone need not travel.
+            while taken.load(Ordering::Relaxed) < share.len() {
+                let part = share.start + taken.fetch_add(1, Ordering::Relaxed);
+                if part < share.end {
+                    (self.part)(part);
+                }
+            }
         }
-        part(i);
     }
 }
 
 /// An op that helpers may enter. Dropped, it waits for those inside, also when the leader panics.
-struct Open;
+struct Open<'a>(&'a Op<'a>);
 
-impl Open {
-    fn new(op: Op) -> Open {
-        *lock(&SHARED.op) = Some(op);
-        *lock(&SHARED.panic) = None;
-        SHARED.next.store(0, Ordering::Relaxed);
-        let number = SHARED.gate.load(Ordering::Relaxed) & !(OP - 1);
-        SHARED.gate.store(number.wrapping_add(OP), Ordering::SeqCst);
+impl<'a> Open<'a> {
+    fn new(op: &'a Op<'a>) -> Open<'a> {
+        *lock(&SHARED.panic.0) = None;
+        let Door { gate, op: place } = &SHARED.door.0;
+        place.store(ptr::from_ref(op).cast_mut().cast(), Ordering::Relaxed);
+        let number = gate.load(Ordering::Relaxed) & !(OP - 1);
+        gate.store(number.wrapping_add(OP), Ordering::SeqCst);
         if SHARED.sleepers.load(Ordering::SeqCst) > 0 {
             drop(lock(&SHARED.sleep));
             SHARED.wake.notify_all();
         }
-        Open
+        Open(op)
     }
 }
 
-impl Drop for Open {
+impl Drop for Open<'_> {
     fn drop(&mut self) {
-        SHARED.next.store(usize::MAX / 2, Ordering::Relaxed);
-        SHARED.gate.fetch_or(CLOSED, Ordering::AcqRel);
+        let gate = &SHARED.door.0.gate;
+        gate.fetch_or(CLOSED, Ordering::AcqRel);
         let mut looks = 0;
-        while SHARED.gate.load(Ordering::Acquire) & INSIDE > 0 {
+        while gate.load(Ordering::Acquire) & INSIDE > 0 {
             looks += 1;
             if looks < PATIENCE { hint::spin_loop() } else { thread::yield_now() }
         }
-        *lock(&SHARED.op) = None;
+        self.0.shares.iter().for_each(|share| share.0.store(0, Ordering::Relaxed));
     }
 }
 
-/// What helper `number` does for ever.
+/// What a helper does for ever.
 fn help(number: usize) {
+    let Door { gate, op } = &SHARED.door.0;
     let mut last = 0;
     loop {
         last = open_op(last);
-        let gate = SHARED.gate.load(Ordering::Relaxed);
-        if gate & CLOSED > 0 || gate & !(OP - 1) != last {
+        let seen = gate.load(Ordering::Relaxed);
+        if seen & CLOSED > 0 || seen & !(OP - 1) != last {
             continue;
         }
-        if SHARED.gate.compare_exchange(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if gate.compare_exchange(seen, seen + 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             last = 0;
             continue;
         }
-        let op = *lock(&SHARED.op);
-        if let Some(op) = op.filter(|op| number < op.helpers) {
-            // SAFETY: the op was open when this thread entered it, and stays valid until this thread has left.
-            let part = unsafe { &*op.part };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| take(op.parts, part))) {
-                *lock(&SHARED.panic) = Some(panic);
-            }
+        // SAFETY: the op was open when this thread entered it, and stays valid until this thread has left.
+        let op = unsafe { &*op.load(Ordering::Relaxed) };
+        if number < op.shares.len()
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| op.take(number)))
+        {
+            *lock(&SHARED.panic.0) = Some(panic);
         }
-        SHARED.gate.fetch_sub(1, Ordering::Release);
+        gate.fetch_sub(1, Ordering::Release);
     }
 }
 
 /// Waits for an op that is open and not number `last`; returns its number.
 fn open_op(last: u64) -> u64 {
     let open = || {
-        let gate = SHARED.gate.load(Ordering::SeqCst);
+        let gate = SHARED.door.0.gate.load(Ordering::SeqCst);
         (gate & CLOSED == 0 && gate & !(OP - 1) != last).then_some(gate & !(OP - 1))
     };
     let since = Instant::now();

@@ -127,12 +127,12 @@ pub(crate) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// The same for some of its rows, from a multiple of 16 on.
+    /// The same for some of its rows, from a multiple of [`PART_ROWS`] on.
     fn rows_of(&self, rows: std::ops::Range<usize>) -> Self {
         Job {
             weight: self.weight.rows_of(rows.clone()),
             bias: self.bias.map(|b| &b[rows.clone()]),
-            tiles: self.tiles.map(|tiles| tiles.rows_of(rows, self.weight.rows())),
+            tiles: self.tiles.map(|tiles| tiles.rows_of(rows)),
             ..*self
         }
     }
@@ -309,8 +309,10 @@ pub(crate) fn linear(
     Tensor::new(x.rows(), weight.rows(), entry.linear(scales, kernels, weight, bias, x.rows(), x.data()))
 }
 
-/// Parts are whole tiles of this many rows.
+/// Rows of a tile.
 const TILE_ROWS: usize = 16;
+/// Parts are whole groups of strips of tiles.
+const PART_ROWS: usize = tiles::GROUP * TILE_ROWS;
 
 impl Entry {
     /// `x Wᵀ + b` for `x` `[positions, cols]`, coded with these scales: `[positions, rows]`.
@@ -327,7 +329,7 @@ impl Entry {
         let codes = Codes::new(isa, self.shape, scales, positions, x);
         let tiles = tiles.iter().find_map(|tiles| tiles.find(&weight));
         let job = Job { weight, bias, codes: &codes, tiles, isa };
-        Columns::made(positions, (weight.rows(), weight.cols()), TILE_ROWS, |rows, out| {
+        Columns::made(positions, (weight.rows(), weight.cols()), PART_ROWS, |rows, out| {
             (self.run)(&job.rows_of(rows), out);
         })
     }

@@ -189,11 +189,17 @@ pub(super) const FAULTS: &[Fault] = &[
         sign: "Per32",
     },
     Fault {
+        name: "many positions look for a copied strip as if the strips of a group did not take turns",
+        edits: &[Replace("crates/paths/src/fused/tiles.rs", "block * strips + i)", "i * blocks + block)")],
+        catcher: Test { target: PATHS, name: "copies_have_the_bits_of_portable_code_on_rows_as_stored" },
+        sign: "copied",
+    },
+    Fault {
         name: "rows that are not a whole matrix are read from its copy",
         edits: &[Replace(
             "crates/paths/src/fused/tiles.rs",
-            "same.then(|| Interleaved(",
-            "(same || true).then(|| Interleaved(",
+            "same.then(|| Interleaved {",
+            "(same || true).then(|| Interleaved {",
         )],
         catcher: Test {
             target: PATHS,
@@ -236,6 +242,12 @@ pub(super) const FAULTS: &[Fault] = &[
         edits: &[Replace("crates/paths/src/team.rs", "for_each(len.div_ceil(chunk), ", "for_each(len / chunk, ")],
         catcher: Test { target: PATHS, name: "chunks_cover_the_data_in_their_places" },
         sign: "",
+    },
+    Fault {
+        name: "a thread that is done leaves the parts of those that have not come",
+        edits: &[Replace("crates/paths/src/team.rs", "(own..threads).chain(0..own)", "own..own + 1")],
+        catcher: Test { target: PATHS, name: "every_part_is_done_once_whatever_the_threads" },
+        sign: "threads",
     },
     Fault {
         name: "a batch adds its blocks in another order",

@@ -23,7 +23,7 @@ fn level_reads_tiles(isa: Isa) -> bool {
     isa.level() >= Level::Avx512Vnni
 }
 
-/// Rows around a tile of 16, positions around each number from which on other kernels are taken.
+/// Rows around a tile of 16 and a group of four, positions around each number from which on other kernels are taken.
 #[test]
 fn copies_have_the_bits_of_portable_code_on_rows_as_stored() {
     let mut random = Random::new(30);
@@ -33,6 +33,7 @@ fn copies_have_the_bits_of_portable_code_on_rows_as_stored() {
                 [(1, 1, 1), (15, 2, 1), (16, 5, 2), (17, 1, 7), (33, 3, 8), (31, 2, 9), (48, 1, 15), (49, 2, 16)]
                     .into_iter()
                     .chain([(5, 3, 17), (16, 2, 31), (20, 1, 33), (17, 2, 65), (40, 7, 1)])
+                    .chain([(63, 2, 1), (65, 3, 3), (130, 2, 8), (150, 2, 16)])
             {
                 let cols = 256 * blocks;
                 let bytes = weights(entry.tensor_type, rows, cols, fill, &mut random);

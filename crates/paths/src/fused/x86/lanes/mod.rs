@@ -13,6 +13,7 @@ mod runs;
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::cell::Cell;
 use std::marker::PhantomData;
 
 use twinpath_formats::Matrix;
@@ -23,8 +24,8 @@ use super::Vnni;
 use super::amx::{self, Amx};
 use crate::columns::Columns;
 use crate::fused::tile::{self, Sums, finish};
-use crate::fused::tiles::{Interleaved, Layout};
-use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS};
+use crate::fused::tiles::{GROUP, Interleaved, Layout};
+use crate::fused::{Block, Form, Job, PART_ROWS, Packed, TILE_ROWS as ROWS};
 use crate::lines::Line;
 use crate::q8::Scales;
 use crate::simd::Isa;
@@ -163,12 +164,11 @@ impl<'a, F: Lanes> Side<'a, F> {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub(in crate::fused) fn tile(&mut self, first: usize, b: usize) -> *const Line {
         let weight = self.job.weight;
-        if let Some(Interleaved(lines)) = self.job.tiles {
-            let at = (first / ROWS * (weight.cols() / 256) + b) * F::LINES;
-            let tile = lines[at..at + F::LINES].as_ptr();
+        if let Some(tiles) = self.job.tiles {
+            let (tile, next) = tiles.tile(F::LINES, first / ROWS, b);
             // What many positions meet is read in bursts, too far apart for a stream.
-            fetch(Cache::Second, tile.wrapping_add(F::LINES), F::LINES);
-            return tile;
+            fetch(Cache::Second, next, F::LINES);
+            return tile.as_ptr();
         }
         // Sixteen rows are one stretch of memory, met across: the next stretch is fetched in its own order.
         let next = weight.bytes().as_ptr().wrapping_add((first + ROWS) * weight.row_bytes() + b * ROWS * F::BYTES);
@@ -245,36 +245,53 @@ pub(in crate::fused) fn linear<F: Lanes>(job: &Job<'_>, out: &mut Columns<'_>) {
 
 /// Evaluates `job` into `[positions, rows]` from these tiles; with `SPLIT`, its activations have a scale per 32 values.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, Interleaved(tiles): Interleaved<'_>, out: &mut Columns<'_>) {
+fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, tiles: Interleaved<'_>, out: &mut Columns<'_>) {
     let (rows, blocks, codes) = (job.weight.rows(), job.weight.cols() / 256, job.codes);
     let (positions, scales, group_sums) = (codes.positions, codes.scales.of(F::SHAPE), F::SHAPE.sums());
-    let starts: Vec<Starts> = codes.q.as_chunks().0.iter().map(|q| runs::starts::<F>(q)).collect();
+    let mut starts = STARTS.take();
+    starts.clear();
+    starts.extend(codes.q.as_chunks().0.iter().map(|q| runs::starts::<F>(q)));
     assert!(starts.len() == blocks * positions && codes.d.len() == starts.len() * scales, "codes of all columns");
     assert!(codes.sums.len() == starts.len() * group_sums, "sums of all columns");
     let foreseen = fetch::foresees();
-    for first in (0..rows).step_by(ROWS) {
-        let strip = &tiles[first / ROWS * blocks * F::LINES..][..blocks * F::LINES];
-        let n = ROWS.min(rows - first);
-        for t in 0..positions {
-            let mut sums = Sums { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
-            for (b, tile) in strip.chunks_exact(F::LINES).enumerate() {
-                let (at, tile) = (b * positions + t, tile.as_ptr());
-                // SAFETY: this function's features; a tile has `LINES`, and of block `at` the codes and what belongs to them
-                // are where the assertions say.
-                unsafe {
-                    let x = Activations {
-                        foreseen,
-                        q: codes.q.as_ptr().add(at * 256),
-                        starts: starts.as_ptr().add(at),
-                        sums: codes.sums.as_ptr().add(at * group_sums),
-                        d: codes.d.as_ptr().add(at * scales),
-                    };
-                    sums = if SPLIT { add_split::<F>(tile, x, sums) } else { add::<F>(tile, x, sums) };
+    let zero = [Sums { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() }; GROUP];
+    let mut sums = [zero; tile::MIN_POSITIONS - 1];
+    let sums = &mut sums[..positions];
+    for (first, group) in (0..rows).step_by(PART_ROWS).zip(tiles.groups()) {
+        sums.fill(zero);
+        let strips = (rows - first).div_ceil(ROWS).min(GROUP);
+        for (b, block) in group.chunks_exact(strips * F::LINES).enumerate() {
+            for (s, tile) in block.chunks_exact(F::LINES).enumerate() {
+                for (t, sums) in sums.iter_mut().enumerate() {
+                    let (at, tile, sums) = (b * positions + t, tile.as_ptr(), &mut sums[s]);
+                    // SAFETY: this function's features; a tile has `LINES`, and of block `at` the codes and what belongs to
+                    // them are where the assertions say.
+                    unsafe {
+                        let x = Activations {
+                            foreseen,
+                            q: codes.q.as_ptr().add(at * 256),
+                            starts: starts.as_ptr().add(at),
+                            sums: codes.sums.as_ptr().add(at * group_sums),
+                            d: codes.d.as_ptr().add(at * scales),
+                        };
+                        *sums = if SPLIT { add_split::<F>(tile, x, *sums) } else { add::<F>(tile, x, *sums) };
+                    }
                 }
             }
-            finish::<F>(&sums, job.bias.map(|b| &b[first..first + n]), out.of(t, first..first + n));
+        }
+        for (t, sums) in sums.iter().enumerate() {
+            for (s, sums) in sums[..strips].iter().enumerate() {
+                let rows = first + s * ROWS..rows.min(first + (s + 1) * ROWS);
+                finish::<F>(sums, job.bias.map(|b| &b[rows.clone()]), out.of(t, rows));
+            }
         }
     }
+    STARTS.set(starts);
+}
+
+thread_local! {
+    /// Kept from part to part: the allocator has one heap, and threads that ask it at once wait for one another.
+    static STARTS: Cell<Vec<Starts>> = const { Cell::new(Vec::new()) };
 }
 
 /// The same pointer, of which the compiler knows nothing: it would keep broadcasts for later blocks, and spill them.

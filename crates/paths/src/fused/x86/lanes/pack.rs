@@ -45,12 +45,13 @@ impl Repeated {
     }
 }
 
-/// Makes the tiles of the rows from `first`, at most sixteen; of fewer the last is repeated.
+/// Makes the tiles of a group of strips, of the rows from `first`; where there are fewer, the last is repeated.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn pack<F: Lanes>(_: Vnni, weight: Matrix<'_>, first: usize, tiles: &mut [Line]) {
     let mut repeated = Repeated::ZERO;
-    for (b, tile) in tiles.chunks_exact_mut(F::LINES).enumerate() {
-        let rows = repeated.blocks::<F>(weight, first, b);
+    let strips = tiles.len() / F::LINES / (weight.cols() / 256).max(1);
+    for (i, tile) in tiles.chunks_exact_mut(F::LINES).enumerate() {
+        let rows = repeated.blocks::<F>(weight, first + i % strips * ROWS, i / strips);
         // SAFETY: this function's features; sixteen blocks are there, and `tile` has `LINES`.
         unsafe { F::pack(rows, tile.as_mut_ptr()) };
     }
