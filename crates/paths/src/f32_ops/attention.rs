@@ -10,12 +10,26 @@ use super::{changed, for_each_chunk};
 use crate::math::exp;
 use crate::simd::combine::combine;
 use crate::simd::dot::{Lanes, PAIRS, Panel, dots, reduce};
+use crate::simd::fetch::{Cache, fetch};
 use crate::simd::{Isa, Kernel};
 
-/// Keys whose partial sums are kept at a time.
+/// Keys that are met at a time: their partial sums are kept, and their values stay near.
 const KEYS: usize = PAIRS / QUERIES;
 /// Queries that meet them together.
 const QUERIES: usize = 6;
+/// Keys that one position meets at a time, while those are fetched that come so many keys later: a layer's cache has not been
+/// read since the last token, and its heads are stretches of a few lines, which processors do not foresee.
+const FETCHED: usize = 16;
+const AHEAD: usize = 32;
+
+/// Has the keys or values of one head fetched that come [`AHEAD`] rows after those from row `from`; where that is the `first`,
+/// those before as well.
+fn fetch_ahead(x: &Tensor<f32>, (first, from): (usize, usize), head: usize, dim: usize) {
+    let begin = if from == first { from } else { from + AHEAD };
+    for row in begin.min(x.rows())..(from + AHEAD + FETCHED).min(x.rows()) {
+        fetch(Cache::Second, x.row(row)[head * dim..].as_ptr(), dim);
+    }
+}
 
 /// `q.k`, a 16-lane dot over the head, then times `scale` as f32. Shapes as [`Op::Scores`](twinpath_engine::Op::Scores).
 ///
@@ -28,16 +42,21 @@ pub fn scores(isa: Isa, q: &Tensor<f32>, k: &Tensor<f32>, heads: usize, kv_heads
     // Rows of `out` that belong to one task, and how far apart those are that read the same keys: of one token those of a
     // group of heads, of several those of each head.
     let (task, step) = if q.rows() == 1 { (group, 1) } else { (QUERIES * heads, heads) };
+    // Of one token the last keys are met together with some that were met before, rather than alone.
+    let (together, last) = if q.rows() == 1 { (FETCHED, keys.saturating_sub(FETCHED)) } else { (KEYS, keys) };
     for_each_chunk(out.data_mut(), task * keys, task * keys * dim, |i, out| {
         let rows = out.len() / keys;
-        for from in (0..keys).step_by(KEYS) {
+        for from in (0..keys).step_by(together).map(|from| from.min(last)) {
+            if q.rows() == 1 {
+                fetch_ahead(k, (0, from), i, dim);
+            }
             for row in 0..step {
                 for first in (row..rows).step_by(step * QUERIES) {
                     let at = i * task + first;
                     let data = &k.data()[from * k.cols() + at % heads / group * dim..];
-                    let keys_here = Panel { data, stride: k.cols(), rows: KEYS.min(keys - from), len: dim };
-                    let together = QUERIES.min((rows - first).div_ceil(step));
-                    let queries = Panel { data: &q.data()[at * dim..], stride: step * dim, rows: together, len: dim };
+                    let keys_here = Panel { data, stride: k.cols(), rows: together.min(keys - from), len: dim };
+                    let queries = QUERIES.min((rows - first).div_ceil(step));
+                    let queries = Panel { data: &q.data()[at * dim..], stride: step * dim, rows: queries, len: dim };
                     dots(isa, keys_here, queries, scale, (&mut out[first * keys + from..], step * keys));
                 }
             }
@@ -128,15 +147,22 @@ pub fn mix(isa: Isa, p: &Tensor<f32>, v: &Tensor<f32>, heads: usize, kv_heads: u
     assert!(heads.is_multiple_of(kv_heads) && v.cols().is_multiple_of(kv_heads), "{} values", v.cols());
     assert_eq!(p.cols(), heads * v.rows(), "probabilities need {heads} heads of {} keys", v.rows());
     let (dim, group, keys) = (v.cols() / kv_heads, heads / kv_heads, v.rows());
+    let together = if p.rows() == 1 { FETCHED } else { KEYS };
     let mut out = Tensor::zeros(p.rows(), heads * dim);
     // A group of heads reads the same values.
     for_each_chunk(out.data_mut(), group * dim, group * dim * keys, |i, out| {
         let (t, kv_head) = (i / kv_heads, i % kv_heads);
         let seen = mask.keys(t);
-        let weights = &p.row(t)[kv_head * group * keys + seen.start..];
-        let weights = Panel { data: weights, stride: keys, rows: group, len: seen.len() };
-        let values = &v.data()[seen.start * v.cols() + kv_head * dim..];
-        combine(isa, weights, Panel { data: values, stride: v.cols(), rows: seen.len(), len: dim }, out);
+        for from in seen.clone().step_by(together) {
+            let rows = together.min(seen.end - from);
+            if p.rows() == 1 {
+                fetch_ahead(v, (seen.start, from), kv_head, dim);
+            }
+            let weights = &p.row(t)[kv_head * group * keys + from..];
+            let weights = Panel { data: weights, stride: keys, rows: group, len: rows };
+            let values = &v.data()[from * v.cols() + kv_head * dim..];
+            combine(isa, weights, Panel { data: values, stride: v.cols(), rows, len: dim }, out);
+        }
     });
     out
 }

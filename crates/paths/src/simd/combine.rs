@@ -1,4 +1,4 @@
-//! Weighted sums of rows in one fixed order: from 0, row after row, one FMA each.
+//! Weighted sums of rows in one fixed order: row after row, one FMA each.
 //!
 //! A tile keeps some channels of several sums in registers while it goes through the rows, so that each loaded row serves
 //! several weights. No sum meets another: tiles cannot change a bit.
@@ -6,8 +6,8 @@
 use super::dot::Panel;
 use super::{Isa, Level};
 
-/// `out[i * rows.len + c] = Σ_k weights[i][k] rows[k][c]`, where row `k` of `rows` meets the `k`-th weight of every row of
-/// `weights`.
+/// Adds `Σ_k weights[i][k] rows[k][c]` to `out[i * rows.len + c]`, where row `k` of `rows` meets the `k`-th weight of every row
+/// of `weights`.
 pub(crate) fn combine(isa: Isa, weights: Panel<'_>, rows: Panel<'_>, out: &mut [f32]) {
     assert_eq!(weights.len, rows.rows, "each row has its weight");
     assert_eq!(out.len(), weights.rows * rows.len, "each sum has its place");
@@ -67,7 +67,8 @@ macro_rules! tiles {
                         unsafe {
                             let term = |k: usize| (*w.add(r * weights.stride + k), *v.add(k * rows.stride + c));
                             let add = |sum: f32, (w, v): (f32, f32)| w.mul_add(v, sum);
-                            *out.add(r * len + c) = (0..count).map(term).fold(0.0, add);
+                            let sum = out.add(r * len + c);
+                            *sum = (0..count).map(term).fold(*sum, add);
                         }
                     }
                 }
@@ -85,6 +86,12 @@ macro_rules! tiles {
                 len: usize,
             ) {
                 let mut acc: [[$vector; C]; R] = [[$zero(); C]; R];
+                for r in 0..R {
+                    for c in 0..C {
+                        // SAFETY: a vector of sum `r`.
+                        acc[r][c] = unsafe { $load(out.add(r * len + c * $width)) };
+                    }
+                }
                 // Checked arithmetic has no place in the innermost loop: rows by their pointers.
                 let (mut weights, mut row) = ([w; R], v);
                 (0..R).for_each(|r| weights[r] = w.wrapping_add(r * w_stride));
@@ -145,15 +152,16 @@ mod tests {
         for len in [0, 1, 7, 8, 15, 16, 17, 32, 64, 80, 96, 127, 128, 129, 256] {
             for (sums, count) in [(0, 1), (1, 0), (1, 1), (2, 5), (3, 4), (4, 40), (7, 3)] {
                 let (w, v) = (random.values(sums * (count + 1)), random.values(count * (len + 5)));
+                let before = random.values(sums * len);
                 let weights = Panel { data: &w, stride: count + 1, rows: sums, len: count };
                 let rows = Panel { data: &v, stride: len + 5, rows: count, len };
                 for isa in Isa::all_available() {
-                    let mut out = vec![f32::NAN; sums * len];
+                    let mut out = before.clone();
                     combine(isa, weights, rows, &mut out);
                     for (place, found) in out.iter().enumerate() {
                         let (i, c) = (place / len, place % len);
                         let add = |sum: f32, k: usize| w[i * (count + 1) + k].mul_add(v[k * (len + 5) + c], sum);
-                        let expected = (0..count).fold(0.0, add);
+                        let expected = (0..count).fold(before[place], add);
                         assert_eq!(found.to_bits(), expected.to_bits(), "{} {len} {sums} {count}", isa.name());
                     }
                 }
