@@ -14,8 +14,10 @@ tokenizer is loaded without one. Single kernels of ggml are called directly (ben
 The two flags keep gcc 12 from dropping the stores of ggml's AMX tile configuration (its `_tile_loadconfig` claims to read 8 of
 the 64 bytes): without them the default settings end in an illegal instruction on a processor with AMX.
 
-Some machines read memory at one of two rates, for seconds to minutes. Decoding is therefore told apart by what is read in a
-second before and after each round; below FAST its target is not asked for, because no engine could hold it.
+Memory is read before and after each round of decoding, for a tenth of a second; what reading alone would give is from that. Two
+threads of some virtual machines share a third-level cache, and one link to memory, at most times and have one each for some
+seconds: there it is a hint, and the quartiles of decoding are far apart. `twinpath bench --only decode` takes turns with reading
+every few hundredths of a second.
 
 Run it under `chrt -r 50` where the machine is shared. Every ratio is twinpath by llama.cpp or ggml: above 1 we are faster.
 """
@@ -52,9 +54,6 @@ TARGETS = {
     "decode q6_K to f32": 8.0,
     "code activations": 6.0,
 }
-# GB/s. The targets of what memory bounds were set where two threads read 58 of them; at 34 reading alone gives 1.1 to 1.4 times
-# llama.cpp's decoding.
-FAST = 45
 
 
 def spread(values):
@@ -245,24 +244,12 @@ def whole_model(args, model, ggml):
         for _ in range(args.rounds):
             pair = ours(args.twinpath, model, what, n, args.threads), llama.rate(what, n)
             after = ggml.reading(args.threads)
-            rounds.append((*pair, (before + after) / 2 / step if step else None, (before, after)))
+            rounds.append((*pair, (before + after) / 2 / step if step else None))
             before = after
         llama.close()
         settings = {f"{'repack' if e else 'no repack'}, {'mapped' if m == 1 else 'copied'}": r for (m, e), r in tried[what].items()}
-        for key, of, rounds in by_memory(rounds) if step else [(what, "", rounds)]:
-            rounds = [r[:3] for r in rounds]
-            rows.append(row(key, f"{what} {n}, {model.stem}{of}", "tok/s", rounds, f"llama.cpp, {llama.name}", settings))
-            settings = None
+        rows.append(row(what, f"{what} {n}, {model.stem}", "tok/s", rounds, f"llama.cpp, {llama.name}", settings))
     return rows, system
-
-
-def by_memory(rounds):
-    """Rounds of decoding by what was read before and after each, with the key of their target; those between are dropped."""
-    fast = [r for r in rounds if min(r[3]) >= FAST]
-    slow = [r for r in rounds if max(r[3]) < FAST]
-    print(f"decoding: {len(rounds) - len(fast) - len(slow)} of {len(rounds)} rounds dropped, memory changed meanwhile", file=sys.stderr)
-    rows = [("decode", f", memory at {FAST} GB/s or more", fast), (None, f", memory below {FAST} GB/s", slow)]
-    return [r for r in rows if r[2]]
 
 
 def row(key, name, unit, rounds, opponent, settings=None):
