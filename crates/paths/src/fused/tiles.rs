@@ -1,4 +1,5 @@
-//! Weights laid out anew, sixteen rows side by side and four such strips in turns, so that a kernel reads them in one stream and in its own order.
+//! Weights laid out anew, sixteen rows side by side and four such strips in turns, so that a kernel reads them in one stream and
+//! in its own order.
 //!
 //! No bit of a path's values changes: of every row the same integers are made, and the same f32 sequence over them.
 

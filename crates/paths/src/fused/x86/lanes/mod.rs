@@ -260,7 +260,7 @@ fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, tiles: Interleaved<'_>, out: 
     for (first, group) in (0..rows).step_by(PART_ROWS).zip(tiles.groups()) {
         sums.fill(zero);
         let strips = (rows - first).div_ceil(ROWS).min(GROUP);
-        for (b, block) in group.chunks_exact(strips * F::LINES).enumerate() {
+        for (b, block) in group.chunks_exact(strips * F::LINES).take(blocks).enumerate() {
             for (s, tile) in block.chunks_exact(F::LINES).enumerate() {
                 for (t, sums) in sums.iter_mut().enumerate() {
                     let (at, tile, sums) = (b * positions + t, tile.as_ptr(), &mut sums[s]);
