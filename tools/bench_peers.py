@@ -239,12 +239,13 @@ def whole_model(args, model, ggml):
         best = max(tried[what], key=tried[what].get)
         llama = Llama(model, *best, args.threads)
         llama.rate(what, n)
-        step = what == "decode" and read_by_a_step(args, model) / 1e9
-        rounds, before = [], ggml.reading(args.threads)
+        # A prompt is not bound by memory.
+        size = read_by_a_step(args, model) / 1e9 if what == "decode" else None
+        rounds, before = [], size and ggml.reading(args.threads)
         for _ in range(args.rounds):
             pair = ours(args.twinpath, model, what, n, args.threads), llama.rate(what, n)
-            after = ggml.reading(args.threads)
-            rounds.append((*pair, (before + after) / 2 / step if step else None))
+            after = size and ggml.reading(args.threads)
+            rounds.append((*pair, size and (before + after) / 2 / size))
             before = after
         llama.close()
         settings = {f"{'repack' if e else 'no repack'}, {'mapped' if m == 1 else 'copied'}": r for (m, e), r in tried[what].items()}
