@@ -10,9 +10,7 @@
 //! *Too small.* A block whose reciprocal scale would overflow (largest magnitude below about 3.7e-37) is treated as zero.
 
 use crate::lines::Lines;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::Level;
-use crate::simd::{Isa, Kernel};
+use crate::simd::{Isa, Kernel, Level};
 use crate::team;
 
 /// Values in a Q8_K block.
@@ -157,13 +155,32 @@ pub(crate) struct Codes {
     pub(crate) d: Vec<f32>,
     /// `[block][position][Shape::sums]`: sums of `q` over each group; at most 32 * 127 in magnitude.
     pub(crate) sums: Vec<i16>,
+    /// `[block][position / MANY]`: how large sums over groups can become. Where there are so many positions in Q8_K, and
+    /// kernels ask for it; else empty.
+    pub(crate) most: Vec<Most>,
 }
+
+/// The largest sums of magnitudes of any group of some blocks.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Most {
+    /// Of all codes: what `Σ |q|` is at most.
+    pub(crate) both_signs: u16,
+    /// Of the positive ones alone, and of the negative ones.
+    pub(crate) one_sign: u16,
+}
+
+/// Positions that kernels multiply together.
+pub(crate) const MANY: usize = 8;
 
 impl Codes {
     /// Codes `x`, `[positions, cols]` with `cols` a whole number of blocks.
     pub(crate) fn new(isa: Isa, shape: Shape, scales: Scales, positions: usize, x: &[f32]) -> Codes {
         let cols = x.len().checked_div(positions).unwrap_or(0);
         let blocks = cols / shape.block;
+        let bounded = positions >= MANY
+            && scales == Scales::Ggml
+            && shape.block == Q8_K_BLOCK
+            && isa.level() >= Level::Avx512Vnni;
         let mut codes = Codes {
             shape,
             scales,
@@ -171,22 +188,25 @@ impl Codes {
             q: Lines::zeros(positions * cols),
             d: vec![0.0; positions * blocks * scales.of(shape)],
             sums: vec![0; positions * blocks * shape.sums()],
+            most: vec![Most::default(); if bounded { positions.div_ceil(MANY) * blocks } else { 0 }],
         };
         if positions == 0 || blocks == 0 {
             return codes;
         }
         if positions * cols < SERIAL_VALUES {
-            let part = Part { b: 0, q: &mut codes.q, d: &mut codes.d, sums: &mut codes.sums };
+            let part = Part { b: 0, q: &mut codes.q, d: &mut codes.d, sums: &mut codes.sums, most: &mut codes.most };
             code(isa, Coding { part, shape, scales, x, cols });
         } else {
             let q = codes.q.chunks_mut(positions * shape.block);
             let d = codes.d.chunks_mut(positions * scales.of(shape));
             let sums = codes.sums.chunks_mut(positions * shape.sums());
-            let parts = q.zip(d).zip(sums).enumerate().map(|(b, ((q, d), sums))| Part { b, q, d, sums });
+            let mut most = codes.most.chunks_mut(positions.div_ceil(MANY));
+            let parts = q.zip(d).zip(sums).enumerate();
+            let parts = parts.map(|(b, ((q, d), sums))| Part { b, q, d, sums, most: most.next().unwrap_or_default() });
             let mut parts: Vec<Part<'_>> = parts.collect();
             team::chunks(&mut parts, 1, |_, part| {
-                let Part { b, q, d, sums } = &mut part[0];
-                code(isa, Coding { part: Part { b: *b, q, d, sums }, shape, scales, x, cols });
+                let Part { b, q, d, sums, most } = &mut part[0];
+                code(isa, Coding { part: Part { b: *b, q, d, sums, most }, shape, scales, x, cols });
             });
         }
         codes
@@ -212,6 +232,7 @@ struct Part<'a> {
     q: &'a mut [i8],
     d: &'a mut [f32],
     sums: &'a mut [i16],
+    most: &'a mut [Most],
 }
 
 /// Coding them.
@@ -267,7 +288,7 @@ impl Kernel for Coding<'_> {
 
 impl Coding<'_> {
     #[inline(always)]
-    fn by<R: Rule>(self) {
+    fn by<R: Rule>(mut self) {
         let (shape, width) = (self.shape, self.shape.block / self.scales.of(self.shape));
         self.positions(|x, q, d, sums| {
             for (d, (x, q)) in d.iter_mut().zip(x.chunks_exact(width).zip(q.chunks_exact_mut(width))) {
@@ -281,12 +302,13 @@ impl Coding<'_> {
 
     /// Calls `code` with each block of each position: its values, codes, scales and sums.
     #[inline(always)]
-    fn positions(self, mut code: impl FnMut(&[f32], &mut [i8], &mut [f32], &mut [i16])) {
-        let Coding { part: Part { b, q, d, sums }, shape, scales, x, cols } = self;
+    fn positions(&mut self, mut code: impl FnMut(&[f32], &mut [i8], &mut [f32], &mut [i16])) {
+        let (shape, scales, x, cols) = (self.shape, self.scales, self.x, self.cols);
+        let Part { b, q, d, sums, .. } = &mut self.part;
         let positions = x.len() / cols;
         let each = d.chunks_exact_mut(scales.of(shape)).zip(sums.chunks_exact_mut(shape.sums()));
         for (i, (q, (d, sums))) in q.chunks_exact_mut(shape.block).zip(each).enumerate() {
-            let at = i % positions * cols + (b + i / positions) * shape.block;
+            let at = i % positions * cols + (*b + i / positions) * shape.block;
             code(&x[at..at + shape.block], q, d, sums);
         }
     }

@@ -3,15 +3,19 @@
 //! A block of each row is unpacked and interleaved once, four codes of one row after four of the next, so that one
 //! instruction multiplies them all with four codes of an activation, broadcast from memory. No sum crosses lanes.
 
-use std::arch::asm;
+mod dots;
+
 use std::arch::x86_64::*;
 
-use super::x86::lanes::{Fill, Lanes, Side, Stored};
+pub(super) use self::dots::dpwssd;
+use self::dots::{Dots, in_pairs};
+use super::x86::lanes::{Ahead, Fill, Lanes, Side, Stored};
 use super::{Block, Form, Job, Packed, TILE_ROWS as ROWS};
 use crate::columns::Columns;
+use crate::q8::{MANY, Most};
 
 /// From this many positions on, interleaving pays.
-pub(super) const MIN_POSITIONS: usize = 8;
+pub(super) const MIN_POSITIONS: usize = MANY;
 /// Positions that share one interleaving; bounds the partial sums, of which 16 are kept per position.
 const POSITIONS: usize = 512;
 
@@ -20,9 +24,9 @@ const POSITIONS: usize = 512;
 pub(super) struct Tile {
     /// `[value / 4][row]`, four codes each.
     codes: [[u32; ROWS]; 64],
-    /// `[group][row]`.
-    scales: [[i32; ROWS]; 16],
-    /// `[group / 2][row]`, a pair of minimums each; of an offset format, negated.
+    /// `[group / 2][row]`, a pair each.
+    scales: [[[i16; 2]; ROWS]; 8],
+    /// The same, of minimums; an offset format has none.
     mins: [[[i16; 2]; ROWS]; 8],
     d: [f32; ROWS],
     dm: [f32; ROWS],
@@ -31,7 +35,7 @@ pub(super) struct Tile {
 impl Tile {
     const ZERO: Tile = Tile {
         codes: [[0; ROWS]; 64],
-        scales: [[0; ROWS]; 16],
+        scales: [[[0; 2]; ROWS]; 8],
         mins: [[[0; 2]; ROWS]; 8],
         d: [0.0; ROWS],
         dm: [0.0; ROWS],
@@ -41,7 +45,7 @@ impl Tile {
 impl<F: Packed> Fill<Tile> for Stored<'_, F> {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn fill(&mut self, tile: &mut Tile, first: usize, b: usize) {
+    unsafe fn fill(&mut self, tile: &mut Tile, first: usize, b: usize) -> Ahead {
         let groups = F::SHAPE.block / F::SHAPE.group;
         let mut block = Block::ZERO;
         for r in 0..ROWS {
@@ -52,32 +56,33 @@ impl<F: Packed> Fill<Tile> for Stored<'_, F> {
                 to[r] = u32::from_le_bytes(*codes);
             }
             for g in 0..groups {
-                tile.scales[g][r] = i32::from(block.scales[g]);
-                // An offset times a scale is at most 4096 in magnitude.
-                let min = block.mins[g];
-                tile.mins[g / 2][r][g % 2] = if F::FORM == Form::Offset { min.wrapping_neg() } else { min };
+                tile.scales[g / 2][r][g % 2] = block.scales[g];
+                tile.mins[g / 2][r][g % 2] = block.mins[g];
             }
         }
+        Ahead::NONE
     }
 }
 
 impl<F: Lanes> Fill<Tile> for Side<'_, F> {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn fill(&mut self, tile: &mut Tile, first: usize, b: usize) {
-        let from = self.tile(first, b);
+    unsafe fn fill(&mut self, tile: &mut Tile, first: usize, b: usize) -> Ahead {
+        let (from, ahead) = self.tile(first, b);
         // SAFETY: this function's features; a tile has its lines; 64 aligned writable bytes each.
         unsafe {
             let [d, dm] = F::d_and_dm(from);
             _mm512_store_ps(tile.d.as_mut_ptr(), d);
             _mm512_store_ps(tile.dm.as_mut_ptr(), dm);
             let small = F::small(from);
-            for g in 0..F::SHAPE.block / F::SHAPE.group {
-                _mm512_store_si512(tile.scales[g].as_mut_ptr().cast(), small.scale(g));
-            }
-            for (to, pair) in tile.mins.iter_mut().zip(small.mins) {
-                let pair = if F::FORM == Form::Offset { _mm512_sub_epi16(_mm512_setzero_si512(), pair) } else { pair };
+            let pairs = F::SHAPE.block / F::SHAPE.group / 2;
+            for (to, pair) in tile.scales.iter_mut().zip(small.scales).take(pairs) {
                 _mm512_store_si512(to.as_mut_ptr().cast(), pair);
+            }
+            if F::FORM != Form::Offset {
+                for (to, pair) in tile.mins.iter_mut().zip(small.mins).take(pairs) {
+                    _mm512_store_si512(to.as_mut_ptr().cast(), pair);
+                }
             }
             for part in 0..4 {
                 for (to, codes) in tile.codes[16 * part..].iter_mut().zip(F::codes(from, part)) {
@@ -85,6 +90,7 @@ impl<F: Lanes> Fill<Tile> for Side<'_, F> {
                 }
             }
         }
+        ahead
     }
 }
 
@@ -100,7 +106,7 @@ pub(super) struct Sums {
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, mut fill: impl Fill<Tile>, out: &mut Columns<'_>) {
     let (rows, all) = (job.weight.rows(), job.codes.positions);
-    let scales = job.codes.scales.of(F::SHAPE);
+    let (scales, eights) = (job.codes.scales.of(F::SHAPE), all.div_ceil(MANY));
     let mut tile = Tile::ZERO;
     let zero = Sums { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() };
     let mut sums = vec![zero; all.min(POSITIONS)];
@@ -110,15 +116,16 @@ pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, mut fill: impl Fi
             sums.fill(zero);
             for b in 0..job.weight.cols() / F::SHAPE.block {
                 // SAFETY: this function's features.
-                unsafe { fill.fill(&mut tile, first, b) };
+                let ahead = unsafe { fill.fill(&mut tile, first, b) };
                 let at = b * all + start;
                 let activations = Activations {
                     q: &job.codes.q[at * F::SHAPE.block..(at + positions) * F::SHAPE.block],
                     sums: &job.codes.sums[at * F::SHAPE.sums()..(at + positions) * F::SHAPE.sums()],
                     d: &job.codes.d[at * scales..(at + positions) * scales],
                 };
+                let most = job.codes.most.get(b * eights + start / MANY..).unwrap_or_default();
                 // SAFETY: this function's features are those asked for.
-                unsafe { multiply::<F, SPLIT>(&tile, activations, &mut sums[..positions]) };
+                unsafe { multiply::<F, SPLIT>(&tile, activations, most, &mut sums[..positions], ahead) };
             }
             for (t, sums) in sums[..positions].iter().enumerate() {
                 let n = ROWS.min(rows - first);
@@ -137,80 +144,113 @@ struct Activations<'a> {
     d: &'a [f32],
 }
 
-/// Adds one block to the sums of all positions.
+impl Activations<'_> {
+    /// Those of `P` positions from the `t`-th.
+    #[inline(always)]
+    fn some<F: Packed, const P: usize, const SPLIT: bool>(self, t: usize) -> Self {
+        let scales = if SPLIT { SCALES } else { 1 };
+        Activations {
+            q: &self.q[t * F::SHAPE.block..(t + P) * F::SHAPE.block],
+            sums: &self.sums[t * F::SHAPE.sums()..(t + P) * F::SHAPE.sums()],
+            d: &self.d[t * scales..(t + P) * scales],
+        }
+    }
+}
+
+/// Adds one block to the sums of all positions. `most` has one of each eight positions, or none; lines ahead are fetched on
+/// the way.
 ///
 /// # Safety
-/// AVX-512 F and VNNI.
+/// AVX-512 F and VNNI; activations of as many positions as `sums`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn multiply<F: Packed, const SPLIT: bool>(tile: &Tile, a: Activations<'_>, sums: &mut [Sums]) {
-    let mut rest = (a, sums);
+unsafe fn multiply<F: Packed, const SPLIT: bool>(
+    tile: &Tile,
+    a: Activations<'_>,
+    most: &[Most],
+    sums: &mut [Sums],
+    mut ahead: Ahead,
+) {
+    let each = ahead.lines().div_ceil((sums.len() / 4).max(1));
+    // The starts of an offset format's dots were only just written; fewer wait for them.
+    let (eights, rest) = sums.split_at_mut(if F::FORM == Form::Offset { 0 } else { sums.len() / MANY * MANY });
+    let (fours, ones) = rest.as_chunks_mut::<4>();
+    let mut t = 0;
     // SAFETY: the caller's.
     unsafe {
-        while rest.1.len() >= 8 {
-            rest = some::<F, 8, SPLIT>(tile, rest.0, rest.1);
+        for sums in eights.as_chunks_mut().0 {
+            ahead.fetch(2 * each);
+            t = some::<F, MANY, SPLIT>(tile, a, most, sums, t);
         }
-        while rest.1.len() >= 2 {
-            rest = some::<F, 2, SPLIT>(tile, rest.0, rest.1);
+        for sums in fours {
+            ahead.fetch(each);
+            t = some::<F, 4, SPLIT>(tile, a, most, sums, t);
         }
-        while !rest.1.is_empty() {
-            rest = some::<F, 1, SPLIT>(tile, rest.0, rest.1);
+        for sums in ones {
+            t = some::<F, 1, SPLIT>(tile, a, most, std::array::from_mut(sums), t);
         }
     }
 }
 
-/// Adds one block to the sums of the first `P` positions; gives back the others.
+/// Adds one block to the sums of `P` positions from the `t`-th on; gives back which comes next.
 ///
 /// # Safety
 /// AVX-512 F and VNNI.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn some<'a, 's, F: Packed, const P: usize, const SPLIT: bool>(
+unsafe fn some<F: Packed, const P: usize, const SPLIT: bool>(
     tile: &Tile,
-    a: Activations<'a>,
-    sums: &'s mut [Sums],
-) -> (Activations<'a>, &'s mut [Sums]) {
-    let (q, later_q) = a.q.split_at(P * F::SHAPE.block);
-    let (code_sums, later_sums) = a.sums.split_at(P * F::SHAPE.sums());
-    let (d, later_d) = a.d.split_at(if SPLIT { P * SCALES } else { P });
-    let (sums, later) = sums.split_at_mut(P);
-    let now = Activations { q, sums: code_sums, d };
+    a: Activations<'_>,
+    most: &[Most],
+    sums: &mut [Sums; P],
+    t: usize,
+) -> usize {
+    let now = a.some::<F, P, SPLIT>(t);
+    let in_pairs = most.get(t / MANY).is_some_and(in_pairs::<F>);
     // SAFETY: the caller's, and the slices hold `P` blocks each.
     unsafe {
-        if SPLIT {
-            add_split::<F, P>(tile, now, sums);
-        } else {
-            add::<F, P>(tile, now, sums);
+        match in_pairs {
+            _ if SPLIT => add_split::<F, P>(tile, now, sums),
+            true => add::<F, P, true>(tile, now, sums),
+            false => add::<F, P, false>(tile, now, sums),
         }
     }
-    (Activations { q: later_q, sums: later_sums, d: later_d }, later)
+    t + P
 }
 
-/// Adds one block to the sums of `P` positions.
+/// Adds one block to the sums of `P` positions; with `PAIRS`, two groups at once, whose dots fit 16 bits.
 ///
 /// # Safety
 /// AVX-512 F and VNNI; `a` and `sums` of `P` positions.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn add<F: Packed, const P: usize>(tile: &Tile, a: Activations<'_>, sums: &mut [Sums]) {
+unsafe fn add<F: Packed, const P: usize, const PAIRS: bool>(tile: &Tile, a: Activations<'_>, sums: &mut [Sums; P]) {
+    let groups = F::SHAPE.block / F::SHAPE.group;
+    let [mut p, mut m] = [[_mm512_setzero_si512(); P]; 2];
     // SAFETY: the caller's: the two values read at `pair < sums / 2`, of position `t < P`, are inside.
     unsafe {
-        let mut p = [_mm512_setzero_si512(); P];
-        for g in 0..F::SHAPE.block / F::SHAPE.group {
-            add_group::<F, P>(tile, a.q, g, &mut p);
+        let dots = Dots::<P>::new::<F>(a.q, a.sums);
+        if PAIRS {
+            for pair in 0..groups / 2 {
+                dots.add_pair::<F>(tile, pair, &mut p);
+            }
+        } else {
+            for g in 0..groups {
+                dots.add_group::<F>(tile, g, &mut p);
+            }
         }
-        let mut m = if F::FORM == Form::Offset { p } else { [_mm512_setzero_si512(); P] };
-        for pair in 0..F::SHAPE.sums() / 2 {
-            let w = _mm512_load_si512(tile.mins[pair].as_ptr().cast());
-            for t in 0..P {
-                m[t] = dpwssd(m[t], w, a.sums.as_ptr().add(t * F::SHAPE.sums() + 2 * pair));
+        if F::FORM != Form::Offset {
+            for pair in 0..F::SHAPE.sums() / 2 {
+                let w = _mm512_load_si512(tile.mins[pair].as_ptr().cast());
+                for t in 0..P {
+                    m[t] = dpwssd(m[t], w, a.sums.as_ptr().add(t * F::SHAPE.sums() + 2 * pair));
+                }
             }
         }
         let (weight_d, weight_dm) = (_mm512_load_ps(tile.d.as_ptr()), _mm512_load_ps(tile.dm.as_ptr()));
         for t in 0..P {
             let a = _mm512_set1_ps(a.d[t]);
-            let main = if F::FORM == Form::Offset { m[t] } else { p[t] };
-            sums[t].acc = _mm512_fmadd_ps(_mm512_mul_ps(weight_d, a), _mm512_cvtepi32_ps(main), sums[t].acc);
+            sums[t].acc = _mm512_fmadd_ps(_mm512_mul_ps(weight_d, a), _mm512_cvtepi32_ps(p[t]), sums[t].acc);
             if F::FORM != Form::Offset {
                 sums[t].accm = _mm512_fmadd_ps(_mm512_mul_ps(weight_dm, a), _mm512_cvtepi32_ps(m[t]), sums[t].accm);
             }
@@ -227,7 +267,7 @@ const SCALES: usize = 8;
 /// AVX-512 F and VNNI; `a` and `sums` of `P` positions; blocks of 256.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn add_split<F: Packed, const P: usize>(tile: &Tile, a: Activations<'_>, sums: &mut [Sums]) {
+unsafe fn add_split<F: Packed, const P: usize>(tile: &Tile, a: Activations<'_>, sums: &mut [Sums; P]) {
     let groups = 32 / F::SHAPE.group;
     // SAFETY: the caller's: the two values read at `pair < sums / 2`, of position `t < P`, are inside, and so is the scale.
     unsafe {
@@ -236,28 +276,18 @@ unsafe fn add_split<F: Packed, const P: usize>(tile: &Tile, a: Activations<'_>, 
         for t in 0..P {
             (acc[t], accm[t]) = (sums[t].acc, sums[t].accm);
         }
+        let dots = Dots::<P>::new::<F>(a.q, a.sums);
         for j in 0..SCALES {
             let mut p = [_mm512_setzero_si512(); P];
             for g in j * groups..(j + 1) * groups {
-                add_group::<F, P>(tile, a.q, g, &mut p);
+                dots.add_group::<F>(tile, g, &mut p);
             }
-            // A pair of minimums is that of two groups: both, or one of them alone.
-            let pair = j * groups / 2;
-            let mut w = _mm512_load_si512(tile.mins[pair].as_ptr().cast());
-            if groups == 1 {
-                w = if j % 2 == 0 {
-                    _mm512_maskz_mov_epi16(0x5555_5555, w)
-                } else {
-                    _mm512_maskz_mov_epi16(0xaaaa_aaaa, w)
-                };
-            }
+            let min = tile.mins_of(j, groups);
             for t in 0..P {
                 let scale = _mm512_set1_ps(*a.d.get_unchecked(t * SCALES + j));
-                let pair = a.sums.as_ptr().add(t * F::SHAPE.sums() + 2 * pair);
-                if F::FORM == Form::Offset {
-                    p[t] = dpwssd(p[t], w, pair);
-                } else {
-                    let m = _mm512_cvtepi32_ps(dpwssd(_mm512_setzero_si512(), w, pair));
+                if F::FORM != Form::Offset {
+                    let pair = a.sums.as_ptr().add(t * F::SHAPE.sums() + j * groups / 2 * 2);
+                    let m = _mm512_cvtepi32_ps(dpwssd(_mm512_setzero_si512(), min, pair));
                     accm[t] = _mm512_fmadd_ps(_mm512_mul_ps(weight_dm, scale), m, accm[t]);
                 }
                 acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(weight_d, scale), _mm512_cvtepi32_ps(p[t]), acc[t]);
@@ -269,64 +299,19 @@ unsafe fn add_split<F: Packed, const P: usize>(tile: &Tile, a: Activations<'_>, 
     }
 }
 
-/// Adds to `p` what group `g` makes of each position's codes.
-///
-/// # Safety
-/// AVX-512 F and VNNI; `q` of `P` positions.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn add_group<F: Packed, const P: usize>(tile: &Tile, q: &[i8], g: usize, p: &mut [__m512i; P]) {
-    let quads = F::SHAPE.group / 4;
-    // SAFETY: the caller's: the four bytes read at `value / 4 < block / 4`, of position `t < P`, are inside.
-    unsafe {
-        let mut dot = [_mm512_setzero_si512(); P];
-        for quad in g * quads..(g + 1) * quads {
-            let w = _mm512_load_si512(tile.codes[quad].as_ptr().cast());
-            for t in 0..P {
-                dot[t] = dpbusd(dot[t], w, q.as_ptr().add(t * F::SHAPE.block + 4 * quad));
-            }
-        }
-        if F::SHAPE.block == F::SHAPE.group {
-            *p = dot;
-        } else {
-            let scale = _mm512_load_si512(tile.scales[g].as_ptr().cast());
-            for t in 0..P {
-                p[t] = _mm512_add_epi32(p[t], _mm512_mullo_epi32(dot[t], scale));
-            }
+impl Tile {
+    /// The minimums of the `j`-th 32 values: those of two groups, or of one, zero beside it.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn mins_of(&self, j: usize, groups: usize) -> __m512i {
+        // SAFETY: 64 aligned readable bytes.
+        let pair = unsafe { _mm512_load_si512(self.mins[j * groups / 2].as_ptr().cast()) };
+        match (groups, j % 2) {
+            (1, 0) => _mm512_maskz_mov_epi16(0x5555_5555, pair),
+            (1, _) => _mm512_maskz_mov_epi16(0xaaaa_aaaa, pair),
+            _ => pair,
         }
     }
-}
-
-/// Adds to each lane of `acc` the products of its four codes in `w` with the four at `q`. In assembly, because LLVM hoists
-/// broadcasts that are intrinsics out of the loop and spills them; not `pure`, because it would make the sums of one position
-/// after those of another, each a chain of products that wait for one another.
-///
-/// # Safety
-/// AVX-512 F and VNNI; four readable bytes at `q`.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn dpbusd(mut acc: __m512i, w: __m512i, q: *const i8) -> __m512i {
-    // SAFETY: the caller's.
-    unsafe {
-        asm!("vpdpbusd {acc}, {w}, dword ptr [{q}]{{1to16}}", acc = inout(zmm_reg) acc, w = in(zmm_reg) w,
-            q = in(reg) q, options(readonly, nostack, preserves_flags));
-    }
-    acc
-}
-
-/// The same for a pair of 16-bit values per lane.
-///
-/// # Safety
-/// AVX-512 F and VNNI; two readable values at `sums`.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn dpwssd(mut acc: __m512i, w: __m512i, sums: *const i16) -> __m512i {
-    // SAFETY: the caller's.
-    unsafe {
-        asm!("vpdpwssd {acc}, {w}, dword ptr [{q}]{{1to16}}", acc = inout(zmm_reg) acc, w = in(zmm_reg) w,
-            q = in(reg) sums, options(pure, readonly, nostack, preserves_flags));
-    }
-    acc
 }
 
 /// Writes the values of one position, of at most sixteen rows.

@@ -237,6 +237,29 @@ fn every_instruction_set_codes_alike() {
     }
 }
 
+/// Below and above the number of values from which threads code them, with eights that are whole and not.
+#[test]
+fn the_largest_sums_of_groups_are_those_of_the_codes() {
+    for (positions, group) in [(8, 16), (19, 32), (40, 16), (65, 32)] {
+        let x: Vec<f32> = (0..positions * 1024).map(|i| (i as f32 * 0.37).sin() + (i as f32 * 1e-3).sin()).collect();
+        for isa in Isa::all_available() {
+            let codes = Codes::new(isa, Shape { block: Q8_K_BLOCK, group }, Scales::Ggml, positions, &x);
+            let blocks = codes.q.chunks_exact(positions * Q8_K_BLOCK);
+            let naive = blocks.flat_map(|q| q.chunks(MANY * Q8_K_BLOCK)).map(|eight| {
+                let of = |signs: &[i16]| {
+                    let sum = |q: &[i8], sign| q.iter().map(|q| 0.max(sign * i16::from(*q))).sum::<i16>();
+                    let sums = eight.chunks(group).map(|q| signs.iter().map(|sign| sum(q, *sign)).sum::<i16>());
+                    sums.max().unwrap().cast_unsigned()
+                };
+                Most { both_signs: of(&[1, -1]), one_sign: of(&[1]).max(of(&[-1])) }
+            });
+            let naive: Vec<_> = naive.collect();
+            let asked = isa.level() >= Level::Avx512Vnni;
+            assert_eq!(codes.most, if asked { naive } else { Vec::new() }, "{} {positions} {group}", isa.name());
+        }
+    }
+}
+
 /// Values of every size, halves that are ties, extremes of both signs, zeros of both, and what is not finite.
 fn blocks_of_all_kinds() -> Vec<f32> {
     let mut random = crate::test_values::Random::new(41);

@@ -2,12 +2,12 @@
 
 use std::arch::x86_64::*;
 
-use super::{Coding, Q8_K_BLOCK, extreme};
+use super::{Coding, MANY, Most, Part, Q8_K_BLOCK, extreme};
 use crate::simd::fetch::{Cache, fetch};
 
 /// Codes a block of each position as Q8_K.
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn code_all(coding: Coding<'_>) {
+pub(super) fn code_all(mut coding: Coding<'_>) {
     let (apart, several) = (coding.cols, coding.x.len() > coding.cols);
     coding.positions(|x, q, d, sums| {
         if several {
@@ -18,6 +18,39 @@ pub(super) fn code_all(coding: Coding<'_>) {
             d[0] = code(x, q, sums);
         }
     });
+    let Coding { part: Part { q, most: mosts, .. }, shape, .. } = coding;
+    let positions = coding.x.len() / coding.cols;
+    let each = mosts.chunks_exact_mut(positions.div_ceil(MANY)).zip(q.chunks_exact(positions * Q8_K_BLOCK));
+    for (mosts, q) in each {
+        for (to, q) in mosts.iter_mut().zip(q.chunks(MANY * Q8_K_BLOCK)) {
+            *to = most(q.as_chunks().0, shape.group);
+        }
+    }
+}
+
+/// The largest sums of groups of 16 or 32 codes.
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
+fn most(q: &[[i8; 64]], group: usize) -> Most {
+    let (zero, top) = (_mm512_setzero_si512(), _mm512_set1_epi8(-128));
+    // Each lane of 64 bits adds its neighbour's, then that of two lanes away.
+    let of_groups = |eights| {
+        let sums = _mm512_add_epi64(eights, _mm512_shuffle_epi32::<0b01_00_11_10>(eights));
+        if group < 32 { sums } else { _mm512_add_epi64(sums, _mm512_shuffle_i64x2::<0b10_11_00_01>(sums, sums)) }
+    };
+    let [mut both, mut twice] = [zero; 2];
+    for q in q {
+        // SAFETY: 64 readable bytes.
+        let q = unsafe { _mm512_loadu_si512(q.as_ptr().cast()) };
+        let magnitudes = of_groups(_mm512_sad_epu8(_mm512_abs_epi8(q), zero));
+        // As unsigned bytes codes are 128 more.
+        let sums = of_groups(_mm512_sad_epu8(_mm512_xor_si512(q, top), zero));
+        let sums = _mm512_abs_epi64(_mm512_sub_epi64(sums, _mm512_set1_epi64(128 * group as i64)));
+        both = _mm512_max_epu64(both, magnitudes);
+        twice = _mm512_max_epu64(twice, _mm512_add_epi64(magnitudes, sums));
+    }
+    let [both, twice] = [both, twice].map(|v| _mm512_reduce_max_epu64(v) as u16);
+    Most { both_signs: both, one_sign: twice / 2 }
 }
 
 /// [`quantise_q8_k`](super::quantise_q8_k), with the same bits, and the sums of the codes of each `16 · 16 / sums.len()`.

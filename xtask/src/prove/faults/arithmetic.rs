@@ -189,6 +189,26 @@ pub(super) const FAULTS: &[Fault] = &[
         sign: "Per32",
     },
     Fault {
+        name: "dots of many positions meet their scales in pairs whether they fit 16 bits or not",
+        edits: &[Replace(
+            "crates/paths/src/fused/tile/dots.rs",
+            "usize::from(most) * reach::<F>() <= i16::MAX as usize",
+            "usize::from(most) * reach::<F>() <= usize::MAX",
+        )],
+        catcher: Test { target: PATHS, name: "all_instruction_sets_give_the_same_bits" },
+        sign: "avx512vnni",
+    },
+    Fault {
+        name: "activations of one sign are taken to be half of all",
+        edits: &[Replace(
+            "crates/paths/src/q8/x86.rs",
+            "_mm512_add_epi64(magnitudes, sums)",
+            "_mm512_min_epu64(magnitudes, _mm512_add_epi64(magnitudes, sums))",
+        )],
+        catcher: Test { target: PATHS, name: "the_largest_sums_of_groups_are_those_of_the_codes" },
+        sign: "avx512vnni",
+    },
+    Fault {
         name: "many positions look for a copied strip as if the strips of a group did not take turns",
         edits: &[Replace("crates/paths/src/fused/tiles.rs", "block * strips + i)", "i * blocks + block)")],
         catcher: Test { target: PATHS, name: "copies_have_the_bits_of_portable_code_on_rows_as_stored" },

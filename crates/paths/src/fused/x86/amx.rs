@@ -13,7 +13,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::Vnni;
-use super::lanes::{Fill, Lanes, Side, Stored};
+use super::lanes::{Ahead, Fill, Lanes, Side, Stored};
 use crate::columns::Columns;
 use crate::fused::tile::{Sums as Totals, dpwssd, finish};
 use crate::fused::{Block, Form, Job, Packed, TILE_ROWS as ROWS};
@@ -91,7 +91,8 @@ pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, mut fill: impl Fil
             let blocks = together.min(blocks - from);
             for i in 0..count * blocks {
                 // SAFETY: this function's features.
-                unsafe { fill.fill(&mut strips[i], first + i % count * ROWS, from + i / count) };
+                let mut ahead = unsafe { fill.fill(&mut strips[i], first + i % count * ROWS, from + i / count) };
+                ahead.fetch(ahead.lines());
             }
             let mut before: Option<Step<'_>> = None;
             for start in (0..positions).step_by(POSITIONS) {
@@ -150,7 +151,7 @@ fn tail(job: &Job<'_>, whole: usize) -> Vec<i8> {
 impl<F: Packed> Fill<Strip> for Stored<'_, F> {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn fill(&mut self, strip: &mut Strip, first: usize, b: usize) {
+    unsafe fn fill(&mut self, strip: &mut Strip, first: usize, b: usize) -> Ahead {
         for (r, block) in self.blocks.iter_mut().enumerate() {
             let bytes = self.job.block::<F>(first + r, b);
             F::unpack(self.s, bytes, block);
@@ -163,14 +164,15 @@ impl<F: Packed> Fill<Strip> for Stored<'_, F> {
         for part in 0..4 {
             strip.put::<F>(part, turn(&self.blocks, 64 * part), &small[..8], &small[8..]);
         }
+        Ahead::NONE
     }
 }
 
 impl<F: Lanes> Fill<Strip> for Side<'_, F> {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn fill(&mut self, strip: &mut Strip, first: usize, b: usize) {
-        let tile = self.tile(first, b);
+    unsafe fn fill(&mut self, strip: &mut Strip, first: usize, b: usize) -> Ahead {
+        let (tile, ahead) = self.tile(first, b);
         // SAFETY: this function's features; a tile has its lines; 64 writable bytes each.
         unsafe {
             let [d, dm] = F::d_and_dm(tile);
@@ -184,6 +186,7 @@ impl<F: Lanes> Fill<Strip> for Side<'_, F> {
                 strip.put::<F>(part, F::codes(tile, part), &small.scales, &small.mins);
             }
         }
+        ahead
     }
 }
 

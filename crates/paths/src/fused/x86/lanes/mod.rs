@@ -5,6 +5,7 @@
 //! cost sixteen rows as much as one, whether the activations have a scale per 256 values or per 32. Tiles are made on the way,
 //! from rows as stored, or once for all (see [`Tiles`](crate::fused::tiles::Tiles)); both have the same bits.
 
+mod fill;
 mod pack;
 mod q4_k;
 mod q5_k;
@@ -14,18 +15,18 @@ mod runs;
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::cell::Cell;
-use std::marker::PhantomData;
 
 use twinpath_formats::Matrix;
 
-use self::pack::{Repeated, Strided};
+pub(in crate::fused) use self::fill::{Ahead, Fill, Side, Stored};
+use self::pack::Strided;
 use self::runs::Starts;
 use super::Vnni;
 use super::amx::{self, Amx};
 use crate::columns::Columns;
 use crate::fused::tile::{self, Sums, finish};
 use crate::fused::tiles::{GROUP, Interleaved, Layout};
-use crate::fused::{Block, Form, Job, PART_ROWS, Packed, TILE_ROWS as ROWS};
+use crate::fused::{Form, Job, PART_ROWS, Packed, TILE_ROWS as ROWS};
 use crate::lines::Line;
 use crate::q8::Scales;
 use crate::simd::Isa;
@@ -116,68 +117,6 @@ impl Small {
 unsafe fn line(tile: *const Line, i: usize) -> __m512i {
     // SAFETY: the caller's.
     unsafe { tile.add(i).cast::<__m512i>().read_volatile() }
-}
-
-/// Reads a block of sixteen rows into what a kernel of many positions multiplies.
-pub(in crate::fused) trait Fill<T> {
-    /// Reads block `b` of the sixteen rows from `first`. Of fewer rows the last is repeated.
-    ///
-    /// # Safety
-    /// AVX-512 F, BW, DQ, VL and VNNI.
-    unsafe fn fill(&mut self, to: &mut T, first: usize, b: usize);
-}
-
-/// Rows as stored, of any format, unpacked one by one.
-pub(in crate::fused) struct Stored<'a, F> {
-    pub(in crate::fused) s: Vnni,
-    pub(in crate::fused) job: &'a Job<'a>,
-    pub(in crate::fused) blocks: [Block; ROWS],
-    format: PhantomData<F>,
-}
-
-impl<'a, F: Packed> Stored<'a, F> {
-    pub(in crate::fused) fn new(s: Vnni, job: &'a Job<'a>) -> Self {
-        Stored { s, job, blocks: [const { Block::ZERO }; ROWS], format: PhantomData }
-    }
-}
-
-/// Rows side by side: the tiles of the job, or made on the way.
-pub(in crate::fused) struct Side<'a, F> {
-    job: &'a Job<'a>,
-    /// A tile that was made on the way.
-    made: [Line; MOST_LINES],
-    repeated: Repeated,
-    format: PhantomData<F>,
-}
-
-/// Lines of the largest tile.
-const MOST_LINES: usize = 53;
-
-impl<'a, F: Lanes> Side<'a, F> {
-    pub(in crate::fused) fn new(_: Vnni, job: &'a Job<'a>) -> Self {
-        const { assert!(F::LINES <= MOST_LINES) };
-        Side { job, made: [Line::ZERO; MOST_LINES], repeated: Repeated::ZERO, format: PhantomData }
-    }
-
-    /// Block `b` of the sixteen rows from `first`.
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    pub(in crate::fused) fn tile(&mut self, first: usize, b: usize) -> *const Line {
-        let weight = self.job.weight;
-        if let Some(tiles) = self.job.tiles {
-            let (tile, next) = tiles.tile(F::LINES, first / ROWS, b);
-            // What many positions meet is read in bursts, too far apart for a stream.
-            fetch(Cache::Second, next, F::LINES);
-            return tile.as_ptr();
-        }
-        // Sixteen rows are one stretch of memory, met across: the next stretch is fetched in its own order.
-        let next = weight.bytes().as_ptr().wrapping_add((first + ROWS) * weight.row_bytes() + b * ROWS * F::BYTES);
-        fetch(Cache::First, next, ROWS * F::BYTES);
-        let rows = self.repeated.blocks::<F>(weight, first, b);
-        // SAFETY: this function's features; sixteen blocks are there, and `made` has at least `LINES`.
-        unsafe { F::pack(rows, self.made.as_mut_ptr()) };
-        self.made.as_ptr()
-    }
 }
 
 /// Bytes between the tile that is multiplied and what is fetched; on processors that foresee a stream, farther.
