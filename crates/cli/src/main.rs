@@ -10,6 +10,10 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
+use twinpath_paths::memory::OnLines;
+
+#[global_allocator]
+static ALLOCATOR: OnLines = OnLines;
 
 /// Exit code of a usage or input error.
 const USAGE_ERROR: u8 = 2;

@@ -16,12 +16,14 @@ pub(crate) struct Columns<'a> {
     apart: usize,
     positions: usize,
     rows: usize,
+    /// Whether there is a value at every place.
+    valued: bool,
     values: PhantomData<&'a mut [f32]>,
 }
 
 impl Columns<'_> {
-    /// `[positions, rows]` values, of which `f` makes those of successive rows out of zeros, on all threads if there is enough
-    /// work: each row meets `cols` columns. All parts but the last are multiples of `tile` rows.
+    /// `[positions, rows]` values, of which `f` makes those of successive rows, on all threads if there is enough work: each
+    /// row meets `cols` columns. All parts but the last are multiples of `tile` rows. What `f` does not make is zero.
     pub(crate) fn made(
         positions: usize,
         (rows, cols): (usize, usize),
@@ -32,32 +34,56 @@ impl Columns<'_> {
         let tiles = rows.div_ceil(tile);
         let parts = tiles.min(if serial { 1 } else { PARTS_PER_THREAD * rayon::current_num_threads() });
         let mut values = Vec::with_capacity(positions * rows);
-        let all = Shared(values.as_mut_ptr());
-        let all = &all;
+        let (all, apart) = (&Shared(values.as_mut_ptr()), rows);
         team::for_each(parts, &|i| {
             let range = i * tiles / parts * tile..rows.min((i + 1) * tiles / parts * tile);
             let start = all.0.wrapping_add(range.start);
-            for t in 0..positions {
-                // SAFETY: places of these rows at a position, inside the capacity; no other part has any of them.
-                unsafe { start.add(t * rows).write_bytes(0, range.len()) };
-            }
-            f(range.clone(), &mut Columns { start, apart: rows, positions, rows: range.len(), values: PhantomData });
+            let rows = range.len();
+            let mut columns = Columns { start, apart, positions, rows, valued: false, values: PhantomData };
+            f(range, &mut columns);
+            columns.clear();
         });
-        // SAFETY: the parts have all rows at all positions, and each has written its own.
+        // SAFETY: the parts have all rows at all positions, and of each all are valued.
         unsafe { values.set_len(positions * rows) };
         values
     }
 
-    /// The values of these rows at position `t`.
+    /// Makes all zero, unless they are valued.
+    fn clear(&mut self) {
+        if !self.valued {
+            for t in 0..self.positions {
+                // SAFETY: places of these rows at a position, inside the capacity; no other part has any of them.
+                unsafe { self.start.add(t * self.apart).write_bytes(0, self.rows) };
+            }
+            self.valued = true;
+        }
+    }
+
+    /// The values of these rows at position `t`, zeros at first.
     #[inline]
     pub(crate) fn of(&mut self, t: usize, rows: Range<usize>) -> &mut [f32] {
+        self.clear();
+        // SAFETY: values of these rows; columns of two parts have no place in common, and these of one are lent one stretch at
+        // a time.
+        unsafe { std::slice::from_raw_parts_mut(self.places(t, rows.clone()), rows.len()) }
+    }
+
+    /// Where the values of these rows at position `t` go, for who writes all: zeros are not written first.
+    #[inline]
+    pub(crate) fn places(&mut self, t: usize, rows: Range<usize>) -> *mut f32 {
         assert!(
             t < self.positions && rows.start <= rows.end && rows.end <= self.rows,
             "rows and a position that are here"
         );
-        // SAFETY: values of these rows, which were written when the columns were made; columns of two parts have no place in
-        // common, and these of one are lent one stretch at a time.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(t * self.apart + rows.start), rows.len()) }
+        self.start.wrapping_add(t * self.apart + rows.start)
+    }
+
+    /// Says that every place was written.
+    ///
+    /// # Safety
+    /// It was, and before anything that this thread tells another.
+    pub(crate) unsafe fn all_written(&mut self) {
+        self.valued = true;
     }
 }
 

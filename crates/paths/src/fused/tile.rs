@@ -127,13 +127,17 @@ pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, mut fill: impl Fi
                 // SAFETY: this function's features are those asked for.
                 unsafe { multiply::<F, SPLIT>(&tile, activations, most, &mut sums[..positions], ahead) };
             }
-            for (t, sums) in sums[..positions].iter().enumerate() {
-                let n = ROWS.min(rows - first);
-                let out = out.of(start + t, first..first + n);
-                finish::<F>(sums, job.bias.map(|b| &b[first..first + n]), out);
+            let now = first..rows.min(first + ROWS);
+            for (t, sums) in (start..).zip(&sums[..positions]) {
+                let bias = job.bias.map(|b| &b[now.clone()]);
+                // SAFETY: places of so many rows.
+                unsafe { write_past::<F>(sums, bias, out.places(t, now.clone()), now.len()) };
             }
         }
     }
+    _mm_sfence();
+    // SAFETY: each strip of rows was, at each position, and the fence is before whatever this thread says.
+    unsafe { out.all_written() };
 }
 
 /// One block's coded activations of some positions.
@@ -318,18 +322,47 @@ impl Tile {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn finish<F: Packed>(sums: &Sums, bias: Option<&[f32]>, out: &mut [f32]) {
-    let mut y = match F::FORM {
+    // SAFETY: the mask has a bit for each float of `out`.
+    unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), mask(out.len()), values::<F>(sums, bias, out.len())) }
+}
+
+/// The same past the caches, where the values are a line of them: what many positions make is not read before it has left them,
+/// and a line that is written to would first be read.
+///
+/// # Safety
+/// Places of `rows` values at `out`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn write_past<F: Packed>(sums: &Sums, bias: Option<&[f32]>, out: *mut f32, rows: usize) {
+    let y = values::<F>(sums, bias, rows);
+    // SAFETY: the caller's; the mask has a bit for each.
+    unsafe {
+        if rows == ROWS && out.addr().is_multiple_of(64) {
+            _mm512_stream_ps(out, y);
+        } else {
+            _mm512_mask_storeu_ps(out, mask(rows), y);
+        }
+    }
+}
+
+/// The values of one position, of so many rows.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn values<F: Packed>(sums: &Sums, bias: Option<&[f32]>, rows: usize) -> __m512 {
+    let y = match F::FORM {
         Form::Offset => sums.acc,
         Form::MinusMin => _mm512_sub_ps(sums.acc, sums.accm),
         Form::PlusMin => _mm512_add_ps(sums.acc, sums.accm),
     };
-    assert!(out.len() <= ROWS && bias.is_none_or(|b| b.len() == out.len()), "the rows of a tile");
-    let rows = ((1u32 << out.len()) - 1) as u16;
-    // SAFETY: the mask has a bit for each float of `out`, and of `bias`, which is as long.
-    unsafe {
-        if let Some(bias) = bias {
-            y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(rows, bias.as_ptr()));
-        }
-        _mm512_mask_storeu_ps(out.as_mut_ptr(), rows, y);
-    }
+    let Some(bias) = bias else { return y };
+    assert!(bias.len() == rows, "a bias for each row");
+    // SAFETY: the mask has a bit for each float of `bias`.
+    _mm512_add_ps(y, unsafe { _mm512_maskz_loadu_ps(mask(rows), bias.as_ptr()) })
+}
+
+/// A bit for each row of at most sixteen.
+#[inline(always)]
+fn mask(rows: usize) -> u16 {
+    assert!(rows <= ROWS, "the rows of a tile");
+    ((1u32 << rows) - 1) as u16
 }
