@@ -288,7 +288,7 @@ impl Kernel for Coding<'_> {
 
 impl Coding<'_> {
     #[inline(always)]
-    fn by<R: Rule>(mut self) {
+    fn by<R: Rule>(self) {
         let (shape, width) = (self.shape, self.shape.block / self.scales.of(self.shape));
         self.positions(|x, q, d, sums| {
             for (d, (x, q)) in d.iter_mut().zip(x.chunks_exact(width).zip(q.chunks_exact_mut(width))) {
@@ -302,13 +302,12 @@ impl Coding<'_> {
 
     /// Calls `code` with each block of each position: its values, codes, scales and sums.
     #[inline(always)]
-    fn positions(&mut self, mut code: impl FnMut(&[f32], &mut [i8], &mut [f32], &mut [i16])) {
-        let (shape, scales, x, cols) = (self.shape, self.scales, self.x, self.cols);
-        let Part { b, q, d, sums, .. } = &mut self.part;
+    fn positions(self, mut code: impl FnMut(&[f32], &mut [i8], &mut [f32], &mut [i16])) {
+        let Coding { part: Part { b, q, d, sums, .. }, shape, scales, x, cols } = self;
         let positions = x.len() / cols;
         let each = d.chunks_exact_mut(scales.of(shape)).zip(sums.chunks_exact_mut(shape.sums()));
         for (i, (q, (d, sums))) in q.chunks_exact_mut(shape.block).zip(each).enumerate() {
-            let at = i % positions * cols + (*b + i / positions) * shape.block;
+            let at = i % positions * cols + (b + i / positions) * shape.block;
             code(&x[at..at + shape.block], q, d, sums);
         }
     }

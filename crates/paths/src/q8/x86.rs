@@ -3,23 +3,26 @@
 use std::arch::x86_64::*;
 
 use super::{Coding, MANY, Most, Part, Q8_K_BLOCK, extreme};
-use crate::simd::fetch::{Cache, fetch};
 
-/// Codes a block of each position as Q8_K.
+/// Codes blocks of each position as Q8_K. Of each the largest value is found while the one before is coded: a scale is known
+/// long after the last value was read.
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn code_all(mut coding: Coding<'_>) {
-    let (apart, several) = (coding.cols, coding.x.len() > coding.cols);
-    coding.positions(|x, q, d, sums| {
-        if several {
-            // The next position's block is far away.
-            fetch(Cache::First, x.as_ptr().wrapping_add(apart), Q8_K_BLOCK);
+pub(super) fn code_all(coding: Coding<'_>) {
+    let Coding { part: Part { b, q, d, sums, most: mosts }, shape, x, cols, .. } = coding;
+    let (positions, count) = (x.len() / cols, d.len());
+    let block = |i: usize| -> &[f32; Q8_K_BLOCK] {
+        let x = &x[i % positions * cols + (b + i / positions) * Q8_K_BLOCK..];
+        x.first_chunk().expect("columns are whole blocks")
+    };
+    let each = q.as_chunks_mut().0.iter_mut().zip(d.iter_mut().zip(sums.chunks_exact_mut(shape.sums())));
+    let mut next = top(block(0));
+    for (i, (q, (d, sums))) in each.enumerate() {
+        let now = next;
+        if i + 1 < count {
+            next = top(block(i + 1));
         }
-        if let (Some(x), Some(q)) = (x.first_chunk(), q.first_chunk_mut()) {
-            d[0] = code(x, q, sums);
-        }
-    });
-    let Coding { part: Part { q, most: mosts, .. }, shape, .. } = coding;
-    let positions = coding.x.len() / coding.cols;
+        *d = code(block(i), now, q, sums);
+    }
     let each = mosts.chunks_exact_mut(positions.div_ceil(MANY)).zip(q.chunks_exact(positions * Q8_K_BLOCK));
     for (mosts, q) in each {
         for (to, q) in mosts.iter_mut().zip(q.chunks(MANY * Q8_K_BLOCK)) {
@@ -53,11 +56,12 @@ fn most(q: &[[i8; 64]], group: usize) -> Most {
     Most { both_signs: both, one_sign: twice / 2 }
 }
 
-/// [`quantise_q8_k`](super::quantise_q8_k), with the same bits, and the sums of the codes of each `16 · 16 / sums.len()`.
+/// [`quantise_q8_k`](super::quantise_q8_k), with the same bits, from what [`top`] found, and the sums of the codes of each
+/// `16 · 16 / sums.len()`.
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
-fn code(x: &[f32; Q8_K_BLOCK], q: &mut [i8; Q8_K_BLOCK], sums: &mut [i16]) -> f32 {
-    let top = match top(x) {
+fn code(x: &[f32; Q8_K_BLOCK], top: Result<f32, f32>, q: &mut [i8; Q8_K_BLOCK], sums: &mut [i16]) -> f32 {
+    let top = match top {
         Ok(top) => top,
         Err(scale) => {
             q.fill(0);
