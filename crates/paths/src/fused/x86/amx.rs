@@ -9,7 +9,8 @@
 //! What is met again and again stays near: some blocks of four strips of rows live in the second-level cache while all
 //! positions pass, and 32 positions of a block and the totals of four strips in the first.
 
-use std::arch::asm;
+mod registers;
+
 use std::arch::x86_64::*;
 
 use super::Vnni;
@@ -72,11 +73,30 @@ impl Sums {
     const ZERO: Sums = Sums([[[[0; ROWS]; 16]; 2]; 2]);
 }
 
+/// Sums of 32 positions with the low and the high bytes of a strip, and what adds to them.
+trait Tiles {
+    /// Makes the sums zero.
+    fn clear(&mut self);
+
+    /// Adds to the sums what values `64 part ..` make of 32 positions `q`, `[position][256]`, and a strip.
+    fn multiply(&mut self, q: &[i8], strip: &Strip, part: usize);
+
+    /// Writes the sums.
+    fn store(&mut self, sums: &mut Sums);
+}
+
 /// Evaluates `job`, whose activations have a scale per block of 256, into `[positions, rows]`. Rows are read by `fill`.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, fill: impl Fill<Strip>, out: &mut Columns<'_>) {
+    run_on::<F>(TileRegisters::shaped(s.1), job, fill, out);
+}
+
+/// The same on these tiles.
 ///
 /// A product of tiles and the sums of the one before are worked at in turns: tiles and vectors then work side by side.
+#[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, mut fill: impl Fill<Strip>, out: &mut Columns<'_>) {
+fn run_on<F: Packed>(mut tiles: impl Tiles, job: &Job<'_>, mut fill: impl Fill<Strip>, out: &mut Columns<'_>) {
     let (rows, positions, blocks) = (job.weight.rows(), job.codes.positions, job.weight.cols() / 256);
     let whole = positions / POSITIONS * POSITIONS;
     let tail = tail(job, whole);
@@ -84,7 +104,6 @@ pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, mut fill: impl Fil
     let (mut strips, mut sums) = (vec![Strip::ZERO; STRIPS * together], Sums::ZERO);
     let padded = positions.next_multiple_of(POSITIONS);
     let mut totals = vec![Totals { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() }; STRIPS * padded];
-    let tiles = TileRegisters::shaped(s.1);
     for first in (0..rows).step_by(STRIPS * ROWS) {
         let count = STRIPS.min((rows - first).div_ceil(ROWS));
         for from in (0..blocks).step_by(together) {
@@ -103,14 +122,14 @@ pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, mut fill: impl Fil
                     } else {
                         &tail[b * POSITIONS * 256..]
                     };
-                    clear(&tiles);
+                    tiles.clear();
                     for part in 0..PARTS {
-                        multiply(&tiles, &q[..POSITIONS * 256], strip, part);
+                        tiles.multiply(&q[..POSITIONS * 256], strip, part);
                         if let Some(before) = &before {
                             add::<F>(job, before, part, &sums, &mut totals, out);
                         }
                     }
-                    store_sums(&tiles, &mut sums);
+                    tiles.store(&mut sums);
                     let (row, totals) = (first + i % count * ROWS, i % count * padded + start);
                     before = Some(Step { b, start, strip, row, totals });
                 }
@@ -277,63 +296,6 @@ fn turn(blocks: &[Block; ROWS], at: usize) -> [__m512i; 16] {
 
 /// Turns of tiles and vectors in a step: 64 values each, and eight positions.
 const PARTS: usize = 4;
-
-/// Tiles 0 to 3 are the sums of `low` and of `high` with 16 positions and then with 16 more.
-#[inline(always)]
-fn clear(_tiles: &TileRegisters) {
-    // SAFETY: `_tiles` proves AMX. Tiles 0 to 3 are used here, in `multiply` and in `store_sums` only.
-    unsafe {
-        asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "tilezero tmm2",
-            "tilezero tmm3",
-            options(nomem, nostack, preserves_flags)
-        )
-    }
-}
-
-/// Adds to the sums what values `64 part ..` make of 32 positions and a strip.
-#[inline(always)]
-fn multiply(_tiles: &TileRegisters, q: &[i8], strip: &Strip, part: usize) {
-    assert!(q.len() == POSITIONS * 256 && part < PARTS, "two tiles of positions");
-    // SAFETY: `_tiles` proves AMX and the shape of the tiles. Read are 64 of 256 bytes of each of 32 positions, and 1024 of a
-    // strip's low and of its high bytes, twice 4096 and adjacent.
-    unsafe {
-        asm!(
-            "tileloadd tmm4, [{q} + {block}*1]",
-            "tileloadd tmm6, [{w} + {line}*1]",
-            "tileloadd tmm7, [{w} + {line}*1 + 4096]",
-            "tdpbssd tmm0, tmm4, tmm6",
-            "tileloadd tmm5, [{q} + {block}*1 + 4096]",
-            "tdpbssd tmm1, tmm4, tmm7",
-            "tdpbssd tmm2, tmm5, tmm6",
-            "tdpbssd tmm3, tmm5, tmm7",
-            q = in(reg) q.as_ptr().add(64 * part),
-            w = in(reg) (&raw const *strip).cast::<u8>().add(1024 * part),
-            block = in(reg) 256usize,
-            line = in(reg) 64usize,
-            options(readonly, nostack, preserves_flags),
-        );
-    }
-}
-
-/// Writes the sums.
-#[inline(always)]
-fn store_sums(_tiles: &TileRegisters, sums: &mut Sums) {
-    // SAFETY: `_tiles` proves AMX and the shape of the tiles. Written are the 4096 bytes of `sums`.
-    unsafe {
-        asm!(
-            "tilestored [{sums} + {line}*1], tmm0",
-            "tilestored [{sums} + {line}*1 + 1024], tmm1",
-            "tilestored [{sums} + {line}*1 + 2048], tmm2",
-            "tilestored [{sums} + {line}*1 + 3072], tmm3",
-            sums = in(reg) &raw mut *sums,
-            line = in(reg) 64usize,
-            options(nostack, preserves_flags),
-        );
-    }
-}
 
 /// Adds what a step made to the totals of the `part`-th eight of its positions, and writes those that are complete.
 #[inline]

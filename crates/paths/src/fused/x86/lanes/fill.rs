@@ -19,7 +19,7 @@ pub(in crate::fused) trait Fill<T> {
     unsafe fn fill(&mut self, to: &mut T, first: usize, b: usize) -> Ahead;
 }
 
-/// Lines that will be read, to be fetched a few at a time: of many at once, most are not.
+/// Lines that will be read, to be fetched a few at a time: where all are asked for at once, many are waited for all the same.
 pub(in crate::fused) struct Ahead {
     from: *const Line,
     lines: usize,
