@@ -41,28 +41,31 @@ impl Columns<'_> {
             let rows = range.len();
             let mut columns = Columns { start, apart, positions, rows, valued: false, values: PhantomData };
             f(range, &mut columns);
-            columns.clear();
+            if !columns.valued {
+                columns.clear();
+            }
         });
         // SAFETY: the parts have all rows at all positions, and of each all are valued.
         unsafe { values.set_len(positions * rows) };
         values
     }
 
-    /// Makes all zero, unless they are valued.
+    /// Makes all zero.
+    #[cold]
     fn clear(&mut self) {
-        if !self.valued {
-            for t in 0..self.positions {
-                // SAFETY: places of these rows at a position, inside the capacity; no other part has any of them.
-                unsafe { self.start.add(t * self.apart).write_bytes(0, self.rows) };
-            }
-            self.valued = true;
+        for t in 0..self.positions {
+            // SAFETY: places of these rows at a position, inside the capacity; no other part has any of them.
+            unsafe { self.start.add(t * self.apart).write_bytes(0, self.rows) };
         }
+        self.valued = true;
     }
 
     /// The values of these rows at position `t`, zeros at first.
     #[inline]
     pub(crate) fn of(&mut self, t: usize, rows: Range<usize>) -> &mut [f32] {
-        self.clear();
+        if !self.valued {
+            self.clear();
+        }
         // SAFETY: values of these rows; columns of two parts have no place in common, and these of one are lent one stretch at
         // a time.
         unsafe { std::slice::from_raw_parts_mut(self.places(t, rows.clone()), rows.len()) }
