@@ -8,6 +8,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::{ROWS, Tile};
+use crate::fused::x86::lanes::one_of;
 use crate::fused::{Form, Packed};
 use crate::q8::Most;
 
@@ -148,9 +149,7 @@ impl Tile {
     fn scale(&self, g: usize) -> __m512i {
         const { assert!(size_of::<[[i16; 2]; ROWS]>() == 64) };
         // SAFETY: 64 aligned readable bytes.
-        let pairs = unsafe { _mm512_load_si512(self.scales[g / 2].as_ptr().cast()) };
-        let pairs = if g.is_multiple_of(2) { _mm512_slli_epi32::<16>(pairs) } else { pairs };
-        _mm512_srai_epi32::<16>(pairs)
+        one_of(unsafe { _mm512_load_si512(self.scales[g / 2].as_ptr().cast()) }, g)
     }
 }
 

@@ -2,8 +2,6 @@
 
 use twinpath_formats::Matrix;
 
-use std::sync::Arc;
-
 use super::super::lanes::{Lanes, Side};
 use super::{BLOCKS, POSITIONS, STRIPS, Stored, Strip, Sums, Tiles, run_on};
 use crate::columns::Columns;
@@ -110,7 +108,7 @@ fn emulated_tiles_give_the_bits_of_portable_code() {
             let (x, bias) = (activations(positions * cols, &mut random), activations(rows, &mut random));
             let codes = Codes::new(Isa::PORTABLE, entry.shape, Scales::Ggml, positions, &x);
             let portable = entry.linear(Scales::Ggml, Isa::PORTABLE, weight, Some(&bias), positions, &x);
-            let copy = tiles::Tiles::new(isa, &[weight], (), &mut |_, _, _| {}).unwrap().map(Arc::new);
+            let copy = tiles::Tiles::new(isa, &[weight], (), &mut |_, _, _| {}).unwrap();
             let copy = copy.as_ref().filter(|_| laid_out).and_then(|copy| copy.find(&weight));
             for tiles in [None, copy].into_iter().take(1 + usize::from(laid_out)) {
                 let job = Job { weight, bias: Some(&bias), codes: &codes, tiles, isa };

@@ -93,10 +93,8 @@ impl Small {
     /// The scale of group `g`, in 32 bits.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    pub(in crate::fused) fn scale(&self, g: usize) -> __m512i {
-        let pair = self.scales[g / 2];
-        let pair = if g.is_multiple_of(2) { _mm512_slli_epi32::<16>(pair) } else { pair };
-        _mm512_srai_epi32::<16>(pair)
+    fn scale(&self, g: usize) -> __m512i {
+        one_of(self.scales[g / 2], g)
     }
 
     /// The minimum of group `g`, zero beside it.
@@ -105,6 +103,14 @@ impl Small {
     fn min_alone(&self, g: usize) -> __m512i {
         _mm512_maskz_mov_epi16(if g.is_multiple_of(2) { 0x5555_5555 } else { 0xaaaa_aaaa }, self.mins[g / 2])
     }
+}
+
+/// Of pairs of successive groups' values that of group `g`, in 32 bits.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(in crate::fused) fn one_of(pairs: __m512i, g: usize) -> __m512i {
+    let pairs = if g.is_multiple_of(2) { _mm512_slli_epi32::<16>(pairs) } else { pairs };
+    _mm512_srai_epi32::<16>(pairs)
 }
 
 /// Word `i` of each row. Lines are read in the order in which the program asks for them, which LLVM would change: processors
