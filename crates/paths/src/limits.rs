@@ -7,6 +7,8 @@ use std::ops::{Deref, DerefMut};
 
 use memmap2::{Advice, MmapMut};
 
+#[cfg(target_arch = "x86_64")]
+use crate::simd::amx::HasTiles;
 use crate::simd::{Isa, Kernel, Level};
 
 /// Size of the pages of a [`Buffer`].
@@ -105,8 +107,7 @@ pub fn multiply_int8(isa: Isa, macs: u64) -> Option<u64> {
         match isa.level() {
             // SAFETY: an `Isa` of this level exists only where AVX-512 F and VNNI were detected.
             Level::Avx512Vnni => unsafe { x86::dpbusd(steps) },
-            // SAFETY: one of this level only where AMX was, and this process may use it.
-            Level::Amx => unsafe { x86::tiles(steps) },
+            Level::Amx => HasTiles::new(isa).into_iter().for_each(|has| x86::tiles(has, steps)),
             // SAFETY: one of this or a higher level only where AVX2 was.
             _ => unsafe { x86::maddubs(steps) },
         }
@@ -150,7 +151,7 @@ mod x86 {
     use std::arch::x86_64::*;
     use std::hint::black_box;
 
-    use crate::simd::amx::TILES;
+    use crate::simd::amx::{HasTiles, TileRegisters};
 
     /// Independent sums: more than latency times units of any processor at hand, and they fit in 16 registers.
     pub(super) const CHAINS: u64 = 12;
@@ -196,25 +197,20 @@ mod x86 {
         chains!(steps, "vpdpbusd zmm\\i, zmm12, zmm13");
     }
 
-    /// `steps` times four products of a tile with a tile.
-    ///
-    /// # Safety
-    /// AMX, which this process may use.
-    pub(super) unsafe fn tiles(steps: u64) {
-        // SAFETY: the caller's; no tile is used across this statement, and nothing that the compiler makes touches one.
-        unsafe {
-            asm!(
-                "ldtilecfg [{shape}]",
-                ".irp i,0,1,2,3,4,5\ntilezero tmm\\i\n.endr",
-                "2:",
-                ".irp i,0,1,2,3\ntdpbssd tmm\\i, tmm4, tmm5\n.endr",
-                "dec {steps}",
-                "jnz 2b",
-                "tilerelease",
-                shape = in(reg) TILES.0.as_ptr(),
-                steps = inout(reg) steps.max(1) => _,
-                options(readonly, nostack),
-            );
+    /// `steps` times four products of a tile with a tile, whose sums do not wait for each other.
+    pub(super) fn tiles(has: HasTiles, steps: u64) {
+        let mut tiles = TileRegisters::shaped(has);
+        tiles.zero::<0>();
+        tiles.zero::<1>();
+        tiles.zero::<2>();
+        tiles.zero::<3>();
+        tiles.zero::<4>();
+        tiles.zero::<5>();
+        for _ in 0..steps {
+            tiles.multiply::<0, 4, 5>();
+            tiles.multiply::<1, 4, 5>();
+            tiles.multiply::<2, 4, 5>();
+            tiles.multiply::<3, 4, 5>();
         }
     }
 

@@ -171,7 +171,7 @@ impl Dots {
     /// Puts `Σ w[r][from + i] · x[from + i][l]` over `span` columns `i` into `out`; columns are even, for tiles multiples
     /// of 64.
     #[inline(always)]
-    pub(super) fn sums(&self, w: &Weights, from: usize, span: usize, digits: &Digits, out: &mut Parts) {
+    pub(super) fn sums(&mut self, w: &Weights, from: usize, span: usize, digits: &Digits, out: &mut Parts) {
         match digits {
             Digits::Pairs { pairs: x, piece } => {
                 out.made = Made::Pieces(span / piece);
@@ -181,7 +181,7 @@ impl Dots {
             }
             #[cfg(target_arch = "x86_64")]
             Digits::Quads { low, high, piece } => {
-                let (Some(tiles), Some(bytes)) = (&self.tiles, &w.bytes) else {
+                let (Some(tiles), Some(bytes)) = (&mut self.tiles, &w.bytes) else {
                     unreachable!("quads are made for tiles")
                 };
                 let columns = from / 4..(from + span) / 4;

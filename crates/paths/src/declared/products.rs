@@ -141,7 +141,7 @@ impl<'a> Sums<'a> {
 
     /// Adds the columns of a chunk.
     #[inline(always)]
-    fn add<W: Wide>(&mut self, wide: W, dots: &Dots, tile: &Tile, from: usize, parts: &mut [Parts]) {
+    fn add<W: Wide>(&mut self, wide: W, dots: &mut Dots, tile: &Tile, from: usize, parts: &mut [Parts]) {
         let Operand { positions, columns, span, .. } = self.what.operand;
         let (width, blocks) = (CHUNK.min(self.cols - from), positions.div_ceil(LANES));
         let columns = &columns[from / CHUNK * blocks..(from / CHUNK + 1) * blocks];
@@ -180,7 +180,7 @@ impl<'a> Sums<'a> {
 
 /// The integer sums of each plane, span after span.
 #[inline(always)]
-fn multiply(dots: &Dots, tile: &Tile, columns: &Columns, (width, span): (usize, usize), sums: &mut [Parts]) {
+fn multiply(dots: &mut Dots, tile: &Tile, columns: &Columns, (width, span): (usize, usize), sums: &mut [Parts]) {
     let planes = &columns.planes;
     for (s, sums) in sums.chunks_mut(planes.len()).take(width / span).enumerate() {
         for (plane, sums) in planes.iter().zip(sums) {

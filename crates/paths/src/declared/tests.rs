@@ -82,7 +82,7 @@ fn integers(random: &mut Random, most: (i8, i8)) -> Integers {
 
 /// Sums of one tile of rows with digits, on one instruction set.
 fn dots(isa: Isa, spans: Spans, w: &[Integers], x: &[[i16; LANES]], bytes: bool) -> Vec<Lanes> {
-    let dots = Dots::new(isa, [spans.span].into_iter());
+    let mut dots = Dots::new(isa, [spans.span].into_iter());
     let (mut weights, mut sums) = (dots.weights(), Parts::ZERO);
     for (r, row) in w.iter().enumerate() {
         weights.put(isa, r, row, &[0; 16]);

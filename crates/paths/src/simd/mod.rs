@@ -60,12 +60,15 @@ impl Isa {
 
     /// The widest that this processor has.
     pub fn detect() -> Isa {
-        let widest = LEVELS.into_iter().rev().find_map(Isa::new);
-        widest.unwrap_or(Isa::PORTABLE)
+        LEVELS.into_iter().rev().find(|level| has(*level)).map_or(Isa::PORTABLE, Isa)
     }
 
-    /// This level, if this processor has it.
+    /// This level, if this processor has it. Tests of this crate are given tiles everywhere: see `amx`.
     pub fn new(level: Level) -> Option<Isa> {
+        #[cfg(all(test, target_arch = "x86_64"))]
+        if level == Level::Amx && amx::stands_in() {
+            return Some(Isa(level));
+        }
         has(level).then_some(Isa(level))
     }
 
@@ -174,7 +177,8 @@ mod tests {
     fn the_detected_set_is_the_last_of_the_available_ones_and_all_give_one_answer() {
         let all = Isa::all_available();
         assert_eq!(all[0], Isa::PORTABLE);
-        assert_eq!(all.last(), Some(&Isa::detect()));
+        let real = all.iter().rfind(|isa| has(isa.level()));
+        assert_eq!(real, Some(&Isa::detect()));
         assert!(all.is_sorted_by_key(|isa| isa.level()));
         let x: Vec<f32> = (0..100).map(|i| (i as f32).sqrt()).collect();
         let y: Vec<f32> = (0..100).map(|i| 1.0 / (i as f32 + 3.0)).collect();

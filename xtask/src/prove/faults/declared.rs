@@ -50,8 +50,8 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "the exact dot products of replay meet the low parts of the upper rows twice on AMX",
         edits: &[Replace(
             "crates/paths/src/declared/dots/x86.rs",
-            "\"tileloadd tmm4, [{high} + {row}*1 + 4096]\"",
-            "\"tileloadd tmm4, [{low} + {row}*1 + 4096]\"",
+            "weights::<4>(tiles, &w.high, 1, from);",
+            "weights::<4>(tiles, &w.low, 1, from);",
         )],
         catcher: Test {
             target: PATHS,
@@ -63,8 +63,8 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "the exact dot products of replay meet the low parts of digits with all weights on AMX",
         edits: &[Replace(
             "crates/paths/src/declared/dots/x86.rs",
-            "\"tileloadd tmm6, [{x_high} + {line}*1]\"",
-            "\"tileloadd tmm6, [{x_low} + {line}*1]\"",
+            "digits::<6>(tiles, high);",
+            "digits::<6>(tiles, low);",
         )],
         catcher: Test {
             target: PATHS,

@@ -1,6 +1,5 @@
 //! On x86: VNNI for pairs, AMX for quads.
 
-use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::{CHUNK, Integers, LANES, Pairs, Quads, ROWS, Sums, TILE, TileRegisters, Words};
@@ -18,104 +17,103 @@ impl Bytes {
 
 /// Puts the sums of the low parts of weights with digits of one byte, then of the high ones.
 #[inline(always)]
-pub(super) fn bytes(_: &TileRegisters, w: &Bytes, from: usize, x: &[Quads], out: &mut [Sums; 2]) {
-    let steps = steps(from, x);
-    // SAFETY: the reference proves the shape of the tiles. Read are `steps` times 64 bytes from `from` on, which `steps`
-    // asserts to lie within the rows, in 32 lines of `CHUNK` bytes of each part of `w`, and `steps` times 1024 bytes of `x`;
-    // written are the 4096 bytes of `out`. No tile is used across this statement.
-    unsafe {
-        asm!(
-            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
-            "2:",
-            "tileloadd tmm6, [{x} + {line}*1]",
-            "tileloadd tmm4, [{low} + {row}*1]",
-            "tdpbssd tmm0, tmm4, tmm6",
-            "tileloadd tmm5, [{high} + {row}*1]",
-            "tdpbssd tmm1, tmm5, tmm6",
-            "tileloadd tmm7, [{low} + {row}*1 + 4096]",
-            "tdpbssd tmm2, tmm7, tmm6",
-            "tileloadd tmm4, [{high} + {row}*1 + 4096]",
-            "tdpbssd tmm3, tmm4, tmm6",
-            "add {low}, 64", "add {high}, 64", "add {x}, 1024",
-            "dec {steps}",
-            "jnz 2b",
-            "tilestored [{out} + {line}*1], tmm0",
-            "tilestored [{out} + {line}*1 + 2048], tmm1",
-            "tilestored [{out} + {line}*1 + 1024], tmm2",
-            "tilestored [{out} + {line}*1 + 3072], tmm3",
-            low = inout(reg) w.low.as_ptr().cast::<i8>().wrapping_add(from) => _,
-            high = inout(reg) w.high.as_ptr().cast::<i8>().wrapping_add(from) => _,
-            x = inout(reg) x.as_ptr() => _,
-            steps = inout(reg) steps => _,
-            out = in(reg) out.as_mut_ptr(),
-            row = in(reg) CHUNK,
-            line = in(reg) 64usize,
-            options(nostack),
-        );
+pub(super) fn bytes(tiles: &mut TileRegisters, w: &Bytes, from: usize, x: &[Quads], out: &mut [Sums; 2]) {
+    tiles.zero::<0>();
+    tiles.zero::<1>();
+    tiles.zero::<2>();
+    tiles.zero::<3>();
+    for (x, from) in steps(x, from) {
+        digits::<6>(tiles, x);
+        weights::<4>(tiles, &w.low, 0, from);
+        tiles.multiply::<0, 4, 6>();
+        weights::<5>(tiles, &w.high, 0, from);
+        tiles.multiply::<2, 5, 6>();
+        weights::<7>(tiles, &w.low, 1, from);
+        tiles.multiply::<1, 7, 6>();
+        weights::<4>(tiles, &w.high, 1, from);
+        tiles.multiply::<3, 4, 6>();
     }
+    store_sums::<0, 1>(tiles, &mut out[0]);
+    store_sums::<2, 3>(tiles, &mut out[1]);
 }
 
 /// Puts the sums of low parts of weights with low parts of digits, of low ones with high ones both ways, and of high parts.
 /// Between two products that are added to one tile there are three others: that long it takes to add.
 #[inline(always)]
-pub(super) fn words(_: &TileRegisters, w: &Bytes, from: usize, [low, high]: [&[Quads]; 2], out: &mut [Sums; 3]) {
-    let steps = steps(from, low);
+pub(super) fn words(
+    tiles: &mut TileRegisters,
+    w: &Bytes,
+    from: usize,
+    [low, high]: [&[Quads]; 2],
+    out: &mut [Sums; 3],
+) {
     assert!(low.len() == high.len(), "digits have both parts");
-    // SAFETY: as for `bytes`, of which `high` has as many as `low`; written are the 6144 bytes of `out`.
-    unsafe {
-        asm!(
-            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", "tilezero tmm4", "tilezero tmm5",
-            "2:",
-            "tileloadd tmm6, [{x_low} + {line}*1]",
-            "tileloadd tmm7, [{w_high} + {row}*1 + 4096]",
-            "tdpbssd tmm3, tmm7, tmm6",
-            "tileloadd tmm7, [{w_high} + {row}*1]",
-            "tdpbssd tmm2, tmm7, tmm6",
-            "tileloadd tmm7, [{w_low} + {row}*1]",
-            "tdpbssd tmm0, tmm7, tmm6",
-            "tileloadd tmm7, [{w_low} + {row}*1 + 4096]",
-            "tdpbssd tmm1, tmm7, tmm6",
-            "tileloadd tmm6, [{x_high} + {line}*1]",
-            "tdpbssd tmm3, tmm7, tmm6",
-            "tileloadd tmm7, [{w_low} + {row}*1]",
-            "tdpbssd tmm2, tmm7, tmm6",
-            "tileloadd tmm7, [{w_high} + {row}*1]",
-            "tdpbssd tmm4, tmm7, tmm6",
-            "tileloadd tmm7, [{w_high} + {row}*1 + 4096]",
-            "tdpbssd tmm5, tmm7, tmm6",
-            "add {w_low}, 64", "add {w_high}, 64", "add {x_low}, 1024", "add {x_high}, 1024",
-            "dec {steps}",
-            "jnz 2b",
-            "tilestored [{out} + {line}*1], tmm0",
-            "tilestored [{out} + {line}*1 + 1024], tmm1",
-            "tilestored [{out} + {line}*1 + 2048], tmm2",
-            "tilestored [{out} + {line}*1 + 3072], tmm3",
-            "tilestored [{out} + {line}*1 + 4096], tmm4",
-            "tilestored [{out} + {line}*1 + 5120], tmm5",
-            w_low = inout(reg) w.low.as_ptr().cast::<i8>().wrapping_add(from) => _,
-            w_high = inout(reg) w.high.as_ptr().cast::<i8>().wrapping_add(from) => _,
-            x_low = inout(reg) low.as_ptr() => _,
-            x_high = inout(reg) high.as_ptr() => _,
-            steps = inout(reg) steps => _,
-            out = in(reg) out.as_mut_ptr(),
-            row = in(reg) CHUNK,
-            line = in(reg) 64usize,
-            options(nostack),
-        );
+    tiles.zero::<0>();
+    tiles.zero::<1>();
+    tiles.zero::<2>();
+    tiles.zero::<3>();
+    tiles.zero::<4>();
+    tiles.zero::<5>();
+    for ((low, from), (high, _)) in steps(low, from).zip(steps(high, from)) {
+        digits::<6>(tiles, low);
+        weights::<7>(tiles, &w.high, 1, from);
+        tiles.multiply::<3, 7, 6>();
+        weights::<7>(tiles, &w.high, 0, from);
+        tiles.multiply::<2, 7, 6>();
+        weights::<7>(tiles, &w.low, 0, from);
+        tiles.multiply::<0, 7, 6>();
+        weights::<7>(tiles, &w.low, 1, from);
+        tiles.multiply::<1, 7, 6>();
+        digits::<6>(tiles, high);
+        tiles.multiply::<3, 7, 6>();
+        weights::<7>(tiles, &w.low, 0, from);
+        tiles.multiply::<2, 7, 6>();
+        weights::<7>(tiles, &w.high, 0, from);
+        tiles.multiply::<4, 7, 6>();
+        weights::<7>(tiles, &w.high, 1, from);
+        tiles.multiply::<5, 7, 6>();
     }
+    store_sums::<0, 1>(tiles, &mut out[0]);
+    store_sums::<2, 3>(tiles, &mut out[1]);
+    store_sums::<4, 5>(tiles, &mut out[2]);
 }
 
-/// How often 64 columns are taken.
+/// The quads of 64 columns, and the first column, for each 64.
 ///
 /// # Panics
 /// When they are not within the rows.
 #[inline(always)]
-fn steps(from: usize, x: &[Quads]) -> usize {
-    const { assert!(ROWS == 2 * TILE && TILE == 16 && LANES == 16 && CHUNK == 256) };
-    let steps = x.len() / 16;
-    assert!(x.len().is_multiple_of(16) && steps > 0, "tiles take 64 columns");
-    assert!(from + 64 * steps <= CHUNK, "the columns lie within the rows");
-    steps
+fn steps(x: &[Quads], from: usize) -> impl Iterator<Item = (&[Quads; 16], usize)> {
+    let (steps, rest) = x.as_chunks();
+    assert!(rest.is_empty(), "tiles take 64 columns");
+    assert!(from + 64 * steps.len() <= CHUNK, "the columns lie within the rows");
+    steps.iter().zip((from..).step_by(64))
+}
+
+/// Puts 64 columns of digits into a tile.
+#[inline(always)]
+fn digits<const T: usize>(tiles: &mut TileRegisters, x: &[Quads; 16]) {
+    const { assert!(LANES == 16) };
+    // SAFETY: the reference is to 16 readable lines of 64 bytes.
+    unsafe { tiles.load::<T>(x.as_ptr().cast(), 64) };
+}
+
+/// Puts 64 columns from `from` on of the first or the second sixteen rows into a tile.
+#[inline(always)]
+fn weights<const T: usize>(tiles: &mut TileRegisters, w: &[[i8; CHUNK]; ROWS], half: usize, from: usize) {
+    const { assert!(TILE == 16) };
+    let rows: &[[i8; CHUNK]; TILE] = &w.as_chunks().0[half];
+    assert!(from + 64 <= CHUNK, "64 columns lie within the rows");
+    // SAFETY: from each of 16 rows of `CHUNK` bytes 64 are read, which lie within them.
+    unsafe { tiles.load::<T>(rows.as_flattened().as_ptr().add(from), CHUNK) };
+}
+
+/// Writes the sums of the first sixteen rows and those of the second.
+#[inline(always)]
+fn store_sums<const FIRST: usize, const SECOND: usize>(tiles: &mut TileRegisters, out: &mut Sums) {
+    let halves = out.as_chunks_mut::<TILE>().0;
+    tiles.store::<FIRST>(&mut halves[0]);
+    tiles.store::<SECOND>(&mut halves[1]);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]

@@ -9,8 +9,6 @@
 //! What is met again and again stays near: some blocks of four strips of rows live in the second-level cache while all
 //! positions pass, and 32 positions of a block and the totals of four strips in the first.
 
-mod registers;
-
 use std::arch::x86_64::*;
 
 use super::Vnni;
@@ -73,30 +71,56 @@ impl Sums {
     const ZERO: Sums = Sums([[[[0; ROWS]; 16]; 2]; 2]);
 }
 
-/// Sums of 32 positions with the low and the high bytes of a strip, and what adds to them.
-trait Tiles {
-    /// Makes the sums zero.
-    fn clear(&mut self);
+/// Makes the sums zero: tiles 0 to 3 are those of `low` and of `high` with 16 positions and then with 16 more.
+#[inline(always)]
+fn clear(tiles: &mut TileRegisters) {
+    tiles.zero::<0>();
+    tiles.zero::<1>();
+    tiles.zero::<2>();
+    tiles.zero::<3>();
+}
 
-    /// Adds to the sums what values `64 part ..` make of 32 positions `q`, `[position][256]`, and a strip.
-    fn multiply(&mut self, q: &[i8], strip: &Strip, part: usize);
+/// Adds to the sums what values `64 part ..` make of 32 positions `q`, `[position][256]`, and a strip. Tiles 4 and 5 hold
+/// positions, 6 and 7 weights.
+#[inline(always)]
+fn multiply(tiles: &mut TileRegisters, q: &[i8], strip: &Strip, part: usize) {
+    assert!(q.len() == POSITIONS * 256 && part < PARTS, "two tiles of positions");
+    // SAFETY: 64 of 256 bytes are read of each of 32 positions, which `q` has, and `part` is 0 to 3.
+    unsafe {
+        tiles.load::<4>(q.as_ptr().add(64 * part), 256);
+        weights::<6>(tiles, &strip.low, part);
+        weights::<7>(tiles, &strip.high, part);
+        tiles.multiply::<0, 4, 6>();
+        tiles.load::<5>(q.as_ptr().add(16 * 256 + 64 * part), 256);
+    }
+    tiles.multiply::<1, 4, 7>();
+    tiles.multiply::<2, 5, 6>();
+    tiles.multiply::<3, 5, 7>();
+}
 
-    /// Writes the sums.
-    fn store(&mut self, sums: &mut Sums);
+/// Puts values `64 part ..` of a strip into a tile.
+#[inline(always)]
+fn weights<const T: usize>(tiles: &mut TileRegisters, quads: &[[u32; ROWS]; 64], part: usize) {
+    let lines: &[[u32; ROWS]; 16] = &quads.as_chunks().0[part];
+    // SAFETY: the reference is to 16 readable lines of 64 bytes.
+    unsafe { tiles.load::<T>(lines.as_ptr().cast(), 64) };
+}
+
+/// Writes the sums.
+#[inline(always)]
+fn store_sums(tiles: &mut TileRegisters, Sums([[low, high], [low_16, high_16]]): &mut Sums) {
+    tiles.store::<0>(low);
+    tiles.store::<1>(high);
+    tiles.store::<2>(low_16);
+    tiles.store::<3>(high_16);
 }
 
 /// Evaluates `job`, whose activations have a scale per block of 256, into `[positions, rows]`. Rows are read by `fill`.
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, fill: impl Fill<Strip>, out: &mut Columns<'_>) {
-    run_on::<F>(TileRegisters::shaped(s.1), job, fill, out);
-}
-
-/// The same on these tiles.
 ///
 /// A product of tiles and the sums of the one before are worked at in turns: tiles and vectors then work side by side.
-#[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn run_on<F: Packed>(mut tiles: impl Tiles, job: &Job<'_>, mut fill: impl Fill<Strip>, out: &mut Columns<'_>) {
+pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, mut fill: impl Fill<Strip>, out: &mut Columns<'_>) {
+    let mut tiles = TileRegisters::shaped(s.1);
     let (rows, positions, blocks) = (job.weight.rows(), job.codes.positions, job.weight.cols() / 256);
     let whole = positions / POSITIONS * POSITIONS;
     let tail = tail(job, whole);
@@ -122,14 +146,14 @@ fn run_on<F: Packed>(mut tiles: impl Tiles, job: &Job<'_>, mut fill: impl Fill<S
                     } else {
                         &tail[b * POSITIONS * 256..]
                     };
-                    tiles.clear();
+                    clear(&mut tiles);
                     for part in 0..PARTS {
-                        tiles.multiply(&q[..POSITIONS * 256], strip, part);
+                        multiply(&mut tiles, &q[..POSITIONS * 256], strip, part);
                         if let Some(before) = &before {
                             add::<F>(job, before, part, &sums, &mut totals, out);
                         }
                     }
-                    tiles.store(&mut sums);
+                    store_sums(&mut tiles, &mut sums);
                     let (row, totals) = (first + i % count * ROWS, i % count * padded + start);
                     before = Some(Step { b, start, strip, row, totals });
                 }
