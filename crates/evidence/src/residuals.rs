@@ -106,7 +106,9 @@ impl RowSums {
             least: [f64::INFINITY; LANES],
             most: [f64::NEG_INFINITY; LANES],
         };
-        let rows = [r.value, r.declared, r.spread, r.bound].map(<[f64]>::as_chunks::<LANES>);
+        let rows = [r.value, r.declared, r.spread, r.bound];
+        assert!(rows.iter().all(|row| row.len() == places.len()), "rows of one site have one length");
+        let rows = rows.map(<[f64]>::as_chunks::<LANES>);
         let (whole, rest) = places.as_chunks_mut::<LANES>();
         for (i, places) in whole.iter_mut().enumerate() {
             sums.add([&rows[0].0[i], &rows[1].0[i], &rows[2].0[i], &rows[3].0[i]], places);

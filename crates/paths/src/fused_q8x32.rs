@@ -16,10 +16,15 @@ use crate::{Path, Reading, Standalone, fused};
 ///
 /// ```text
 /// per 32 activations:               a = max|x| / 127        q = round-half-even(x · (1 / a))
-/// per 32 values, exact in i32:      isum = Σ scale · Σ code · q      msum = Σ minimum · Σ q
-/// per 32 values, in order, f32:     acc = fma(d_w · a, isum, acc)    accm = fma(dmin · a, msum, accm)
-/// then                              y = acc - accm (K formats), acc + accm (Q4_1, Q5_1), acc (no minimums); y + bias
+/// Q4_K, Q5_K, IQ4_XS, exact:        w = d_w · scale         p = Σ code · q        v = dmin · minimum     m = Σ q
+/// Q2_K, Q3_K, Q6_K, exact:          w = d_w    p = Σ scale · Σ code · q           v = dmin    m = Σ minimum · Σ q
+/// per 32 values, in order, f32:     acc = fma(w · a, p, acc)                      accm = fma(v, a · m, accm)
+/// then                              y = acc - accm (no accm without minimums); y + bias
 /// ```
+///
+/// The first three types have one scale for 32 weights: it joins the block's once for all positions, in 17 bits, and a sum
+/// joins the activations' once for all rows. Weights in blocks of 32 go the way of [`fused-q8k`](crate::fused_q8k), but for
+/// the scale in f32: `acc = fma(d_w · a, p, acc)`, `accm = fma(m_w · a, Σ q, accm)`.
 ///
 /// The order is that of the values, so the bits depend on neither the instruction set nor threads nor the number of
 /// positions. The codes are those of Q8_0, whose scale is the same rounded to f16. 32 activations that hold NaN or infinity
@@ -70,10 +75,12 @@ impl Numerics for FusedQ8x32 {
 impl Path for FusedQ8x32 {
     fn describe(&self) -> &'static str {
         "Activations that meet quantised weights are coded in 8 bits, each 32 with one f32 scale a: a = max|x| / 127, \
-         q = round-half-even(x (1 / a)). Per 32 values one exact integer sum of codes times weights, their group scales \
-         included, and one for the minimums, enters an f32 sum by one fused multiply-add with the rounded product of both \
-         scales, 32 after 32; the minimums' sum is joined at the end, then the bias added. 32 activations below 3.7e-37 count \
-         as zero; a non-finite one makes its position's outputs NaN. F32, F16 and BF16 weights are decoded exactly and \
+         q = round-half-even(x (1 / a)). Per 32 values one exact integer sum of codes enters an f32 sum by one fused \
+         multiply-add with the rounded product of both scales, 32 after 32; group scales belong to the weights' scale where 32 \
+         weights share one, else to the sum. A minimum, times its scale exactly, enters another by one with the rounded \
+         product of the activations' scale and sum; where 16 share one, minimums belong to the sum. Blocks of 32 weights are \
+         multiplied as in fused-q8k. The minimums' sum is joined at the end, then the bias added. 32 activations below 3.7e-37 \
+         count as zero; a non-finite one makes its position's outputs NaN. F32, F16 and BF16 weights are decoded exactly and \
          multiply f32 activations as in standalone."
     }
 

@@ -155,6 +155,9 @@ pub(crate) struct Codes {
     pub(crate) d: Vec<f32>,
     /// `[block][position][Shape::sums]`: sums of `q` over each group; at most 32 * 127 in magnitude.
     pub(crate) sums: Vec<i16>,
+    /// `[block][position][group]`: scale times sum, rounded; where each group of a 256-wide block has a scale of its own,
+    /// else empty.
+    pub(crate) scaled: Vec<f32>,
     /// `[block][position / MANY]`: how large sums over groups can become. Where there are so many positions in Q8_K, and
     /// kernels ask for it; else empty.
     pub(crate) most: Vec<Most>,
@@ -188,6 +191,7 @@ impl Codes {
             q: Lines::zeros(positions * cols),
             d: vec![0.0; positions * blocks * scales.of(shape)],
             sums: vec![0; positions * blocks * shape.sums()],
+            scaled: Vec::new(),
             most: vec![Most::default(); if bounded { positions.div_ceil(MANY) * blocks } else { 0 }],
         };
         if positions == 0 || blocks == 0 {
@@ -208,6 +212,9 @@ impl Codes {
                 let Part { b, q, d, sums, most } = &mut part[0];
                 code(isa, Coding { part: Part { b: *b, q, d, sums, most }, shape, scales, x, cols });
             });
+        }
+        if scales == Scales::Per32 && shape.block > 32 && shape.group == 32 {
+            codes.scaled = codes.d.iter().zip(&codes.sums).map(|(d, sum)| d * f32::from(*sum)).collect();
         }
         codes
     }

@@ -4,8 +4,8 @@
 
 use std::ops::Range;
 
-use super::split::{EightRows, EightSums, Parts};
-use super::{Block, Form, Packed};
+use super::split::{self, EightRows, EightSums, Parts};
+use super::{Block, Form, Packed, by_32, offset_log};
 
 /// Carries out operations with instructions that the processor has: a value of this type is the proof.
 pub(crate) trait Bytes: Copy {
@@ -37,10 +37,10 @@ pub(crate) trait Bytes: Copy {
     fn integers<F: Packed>(self, block: &Block, q: &[i8], sums: &[i16]) -> (i32, i32);
     /// What eight blocks of 32 add to a sum.
     fn eight<F: Packed>(self, blocks: &[u8], activations: &Eight<'_>, terms: &mut Terms);
-    /// The exact integers of each 32 values of a 256-wide block of `F`.
+    /// The exact integers of each 32 values of a 256-wide block of `F`; see [`Parts`].
     fn parts<F: Packed>(self, block: &Block, q: &[i8; 256], sums: &[i16], parts: &mut Parts);
-    /// Adds one block of eight rows to their sums, 32 values after 32, `a` being the activations' scales.
-    fn add_rows<F: Packed>(self, rows: &EightRows, a: &[f32; 8], sums: &mut EightSums);
+    /// Adds one block of eight rows to their sums, 32 values after 32.
+    fn add_rows<F: Packed>(self, rows: &EightRows, x: split::Activations<'_>, sums: &mut EightSums);
 }
 
 /// The coded activations of eight blocks of 32.
@@ -145,23 +145,26 @@ impl Bytes for Portable {
     fn parts<F: Packed>(self, block: &Block, q: &[i8; 256], sums: &[i16], parts: &mut Parts) {
         let groups = 32 / F::SHAPE.group;
         for j in 0..8 {
+            if by_32::<F>() {
+                let offset = if F::FORM == Form::Offset { i32::from(sums[j]) << offset_log::<F>() } else { 0 };
+                parts.set_small(block, j);
+                parts.p[j] = dot(&block.codes[32 * j..32 * j + 32], &q[32 * j..]).wrapping_sub(offset) as f32;
+                continue;
+            }
             let (p, m) = integers_of_groups::<F>(block, q, sums, j * groups..(j + 1) * groups);
             if F::FORM == Form::Offset {
                 parts.p[j] = p.wrapping_sub(m) as f32;
             } else {
-                (parts.p[j], parts.m[j]) = (p as f32, m as f32);
+                (parts.p[j], parts.beside[j]) = (p as f32, (m as f32).to_bits());
             }
         }
     }
     #[inline(always)]
-    fn add_rows<F: Packed>(self, rows: &EightRows, a: &[f32; 8], sums: &mut EightSums) {
-        for (j, a) in a.iter().enumerate() {
-            for r in 0..8 {
-                sums.acc[r] = (rows.d[r] * a).mul_add(rows.parts[r].p[j], sums.acc[r]);
-                if F::FORM != Form::Offset {
-                    sums.accm[r] = (rows.dm[r] * a).mul_add(rows.parts[r].m[j], sums.accm[r]);
-                }
-            }
+    fn add_rows<F: Packed>(self, rows: &EightRows, x: split::Activations<'_>, sums: &mut EightSums) {
+        for r in 0..8 {
+            let mut both = [sums.acc[r], sums.accm[r]];
+            split::step::<F>(&mut both, (rows.d[r], rows.dm[r]), x, &rows.parts[r]);
+            [sums.acc[r], sums.accm[r]] = both;
         }
     }
 }
@@ -173,13 +176,17 @@ fn integers_of_groups<F: Packed>(block: &Block, q: &[i8], sums: &[i16], groups: 
     let (mut p, mut m) = (0i32, 0i32);
     for g in groups {
         let of = g * F::SHAPE.group..(g + 1) * F::SHAPE.group;
-        let mut dot = 0i32;
-        for (c, q) in block.codes[of.clone()].iter().zip(&q[of]) {
-            // |c q| <= 255 * 127 fits an i16: a narrow product, which vectorises well.
-            dot = dot.wrapping_add(i32::from(i16::from(*c).wrapping_mul(i16::from(*q))));
-        }
+        let dot = dot(&block.codes[of.clone()], &q[of]);
         p = p.wrapping_add(dot.wrapping_mul(i32::from(block.scales[g])));
         m = m.wrapping_add(i32::from(sums[g]).wrapping_mul(i32::from(block.mins[g])));
     }
     (p, m)
+}
+
+/// `Σ c q`.
+#[inline(always)]
+fn dot(c: &[u8], q: &[i8]) -> i32 {
+    // |c q| <= 255 * 127 fits an i16: a narrow product, which vectorises well.
+    let product = |(c, q): (&u8, &i8)| i32::from(i16::from(*c).wrapping_mul(i16::from(*q)));
+    c.iter().zip(q).map(product).fold(0, i32::wrapping_add)
 }

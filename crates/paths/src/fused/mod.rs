@@ -89,6 +89,16 @@ pub(crate) trait Packed: Sync + 'static {
     fn factors<S: Bytes>(s: S, bytes: &[u8]) -> (f32, f32);
 }
 
+/// Whether all groups of a 256-wide block are 32 values.
+const fn by_32<F: Packed>() -> bool {
+    F::SHAPE.block == Q8_K_BLOCK && F::SHAPE.group == 32
+}
+
+/// Log2 of an offset format's offset, around which its codes lie.
+const fn offset_log<F: Packed>() -> u32 {
+    (F::TOP as u32 + 1).next_power_of_two().ilog2() - 1
+}
+
 /// One block of weights, read. The `mn` of an offset format is the offset times `sc`.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
@@ -173,7 +183,7 @@ pub(crate) struct Entry {
     integers: Integers,
     /// Of a 256-wide block, those of each 32 values, for tests.
     #[cfg(test)]
-    parts: fn(Isa, &[u8], &[i8; 256], &[i16]) -> split::Parts,
+    parts: Integers32,
     #[cfg(test)]
     codes: fn(&[u8]) -> Vec<u8>,
     #[cfg(test)]
@@ -187,6 +197,10 @@ pub(crate) struct Entry {
 /// The exact `(p, m)` of a packed block, the codes and the sums it meets.
 #[cfg(test)]
 type Integers = fn(&[u8], &[i8], &[i16]) -> (i32, i32);
+
+/// The same of each 32 values of a 256-wide block, by an instruction set.
+#[cfg(test)]
+type Integers32 = fn(Isa, &[u8], &[i8; 256], &[i16]) -> [[f32; 8]; 2];
 
 /// The entry of one format.
 const fn entry<F: Packed>() -> Entry {

@@ -4,6 +4,7 @@ use twinpath_formats::{Matrix, TensorType};
 
 use super::bytes::{Bytes, Portable};
 use super::{Entry, Form, PACKED};
+use crate::declared::anatomy::{self, Anatomy};
 use crate::q8::{Codes, Scales};
 use crate::simd::{Isa, Level};
 use crate::test_values::{Random, set_scales};
@@ -205,11 +206,11 @@ fn integers_of_each_32_are_exactly_those_of_the_decoded_weights() {
             let main = naive(decoded(entry, &block, 1.0, 0.0));
             let mins = naive(decoded(entry, &block, 0.0, 1.0));
             for isa in isas() {
-                let parts = (entry.parts)(isa, &block, codes.q[..].first_chunk().unwrap(), &codes.sums);
+                let [p, m] = (entry.parts)(isa, &block, codes.q[..].first_chunk().unwrap(), &codes.sums);
                 let what = (entry.tensor_type.name(), isa.name(), fill);
-                assert_eq!(parts.p.map(|p| p as i64), main, "{what:?}");
+                assert_eq!(p.map(|p| p as i64), main, "{what:?}");
                 if entry.form != Form::Offset {
-                    assert_eq!(parts.m.map(|m| -(m as i64)), mins, "{what:?}");
+                    assert_eq!(m.map(|m| -(m as i64)), mins, "{what:?}");
                 }
             }
         }
@@ -230,14 +231,21 @@ fn outputs_with_a_scale_per_32_have_the_bits_of_their_stated_order() {
             let codes = Codes::new(Isa::detect(), entry.shape, Scales::Per32, 1, &x);
             let (mut acc, mut accm) = (0.0f32, 0.0f32);
             for (b, block) in bytes.chunks(size).enumerate() {
-                let (d, dm) = (entry.factors)(block);
-                let (main, mins) = (decoded(entry, block, 1.0, 0.0), decoded(entry, block, 0.0, 1.0));
+                let Anatomy { group, d, dmin, scales, mins, codes: c } = anatomy::of(entry.tensor_type, block).unwrap();
+                let (d, dm) = (d as f32, dmin as f32);
                 for j in 0..n / 32 {
                     let q = &codes.q[b * n + 32 * j..][..32];
-                    let sum = |w: &[f64]| w[32 * j..].iter().zip(q).map(|(w, q)| w * f64::from(*q)).sum::<f64>() as f32;
+                    let sum =
+                        |one: &dyn Fn(usize) -> i32| (0..32).map(|i| one(32 * j + i) * i32::from(q[i])).sum::<i32>();
                     let a = codes.d[b * (n / 32) + j];
-                    acc = (d * a).mul_add(sum(&main), acc);
-                    accm = (dm * a).mul_add(sum(&mins), accm);
+                    if n == 256 && group == 32 {
+                        acc = (d * scales[j] as f32 * a).mul_add(sum(&|i| c[i]) as f32, acc);
+                        accm = (dm * mins[j] as f32).mul_add(a * sum(&|_| 1) as f32, accm);
+                        continue;
+                    }
+                    let (p, m) = (sum(&|i| scales[i / group] * c[i]) as f32, sum(&|i| mins[i / group]) as f32);
+                    acc = (d * a).mul_add(p, acc);
+                    accm = if n == 256 { dm.mul_add(a * m, accm) } else { (dm * a).mul_add(m, accm) };
                 }
             }
             let expected = if entry.form == Form::Offset { acc } else { acc + accm };
@@ -257,8 +265,8 @@ fn size_of_terms(entry: &Entry, row: &[u8], codes: &Codes) -> (f64, usize) {
         let (q, sums) = (&codes.q[b * n..(b + 1) * n], &codes.sums[b * entry.shape.sums()..]);
         for (j, a) in codes.d[b * of..(b + 1) * of].iter().enumerate() {
             let (p, m) = if of > 1 {
-                let parts = (entry.parts)(Isa::PORTABLE, block, q.first_chunk().unwrap(), sums);
-                (f64::from(parts.p[j]), f64::from(parts.m[j]))
+                let [p, m] = (entry.parts)(Isa::PORTABLE, block, q.first_chunk().unwrap(), sums);
+                (f64::from(p[j]), f64::from(m[j]))
             } else {
                 let (p, m) = (entry.integers)(block, q, sums);
                 if entry.form == Form::Offset { (f64::from(p - m), 0.0) } else { (f64::from(p), f64::from(m)) }

@@ -4,13 +4,15 @@
 //! instruction multiplies them all with four codes of an activation, broadcast from memory. No sum crosses lanes.
 
 mod dots;
+mod split;
 
 use std::arch::x86_64::*;
 
 pub(super) use self::dots::dpwssd;
 use self::dots::{Dots, in_pairs};
+use self::split::{SCALES, add_split};
 use super::x86::lanes::{Ahead, Fill, Lanes, Side, Stored};
-use super::{Block, Form, Job, Packed, TILE_ROWS as ROWS};
+use super::{Block, Form, Job, Packed, TILE_ROWS as ROWS, by_32};
 use crate::columns::Columns;
 use crate::q8::{MANY, Most};
 
@@ -30,6 +32,9 @@ pub(super) struct Tile {
     mins: [[[i16; 2]; ROWS]; 8],
     d: [f32; ROWS],
     dm: [f32; ROWS],
+    /// `[group][row]`, scales and minimums times the block's; where a scale of activations meets one of weights.
+    scaled: [[f32; ROWS]; SCALES],
+    scaled_mins: [[f32; ROWS]; SCALES],
 }
 
 impl Tile {
@@ -39,6 +44,8 @@ impl Tile {
         mins: [[[0; 2]; ROWS]; 8],
         d: [0.0; ROWS],
         dm: [0.0; ROWS],
+        scaled: [[0.0; ROWS]; SCALES],
+        scaled_mins: [[0.0; ROWS]; SCALES],
     };
 }
 
@@ -117,11 +124,15 @@ pub(super) fn run<F: Packed, const SPLIT: bool>(job: &Job<'_>, mut fill: impl Fi
             for b in 0..job.weight.cols() / F::SHAPE.block {
                 // SAFETY: this function's features.
                 let ahead = unsafe { fill.fill(&mut tile, first, b) };
+                if SPLIT && by_32::<F>() {
+                    tile.scale_all::<F>();
+                }
                 let at = b * all + start;
                 let activations = Activations {
                     q: &job.codes.q[at * F::SHAPE.block..(at + positions) * F::SHAPE.block],
                     sums: &job.codes.sums[at * F::SHAPE.sums()..(at + positions) * F::SHAPE.sums()],
                     d: &job.codes.d[at * scales..(at + positions) * scales],
+                    scaled: job.codes.scaled.get(at * SCALES..(at + positions) * SCALES).unwrap_or_default(),
                 };
                 let most = job.codes.most.get(b * eights + start / MANY..).unwrap_or_default();
                 // SAFETY: this function's features are those asked for.
@@ -146,6 +157,8 @@ struct Activations<'a> {
     q: &'a [i8],
     sums: &'a [i16],
     d: &'a [f32],
+    /// See [`Codes`](crate::q8::Codes): empty where it is.
+    scaled: &'a [f32],
 }
 
 impl Activations<'_> {
@@ -157,6 +170,7 @@ impl Activations<'_> {
             q: &self.q[t * F::SHAPE.block..(t + P) * F::SHAPE.block],
             sums: &self.sums[t * F::SHAPE.sums()..(t + P) * F::SHAPE.sums()],
             d: &self.d[t * scales..(t + P) * scales],
+            scaled: self.scaled.get(t * SCALES..(t + P) * SCALES).unwrap_or_default(),
         }
     }
 }
@@ -258,62 +272,6 @@ unsafe fn add<F: Packed, const P: usize, const PAIRS: bool>(tile: &Tile, a: Acti
             if F::FORM != Form::Offset {
                 sums[t].accm = _mm512_fmadd_ps(_mm512_mul_ps(weight_dm, a), _mm512_cvtepi32_ps(m[t]), sums[t].accm);
             }
-        }
-    }
-}
-
-/// Scales of the activations that meet a block, where each 32 values have one.
-const SCALES: usize = 8;
-
-/// The same, 32 values after 32.
-///
-/// # Safety
-/// AVX-512 F and VNNI; `a` and `sums` of `P` positions; blocks of 256.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn add_split<F: Packed, const P: usize>(tile: &Tile, a: Activations<'_>, sums: &mut [Sums; P]) {
-    let groups = 32 / F::SHAPE.group;
-    // SAFETY: the caller's: the two values read at `pair < sums / 2`, of position `t < P`, are inside, and so is the scale.
-    unsafe {
-        let (weight_d, weight_dm) = (_mm512_load_ps(tile.d.as_ptr()), _mm512_load_ps(tile.dm.as_ptr()));
-        let [mut acc, mut accm] = [[_mm512_setzero_ps(); P]; 2];
-        for t in 0..P {
-            (acc[t], accm[t]) = (sums[t].acc, sums[t].accm);
-        }
-        let dots = Dots::<P>::new::<F>(a.q, a.sums);
-        for j in 0..SCALES {
-            let mut p = [_mm512_setzero_si512(); P];
-            for g in j * groups..(j + 1) * groups {
-                dots.add_group::<F>(tile, g, &mut p);
-            }
-            let min = tile.mins_of(j, groups);
-            for t in 0..P {
-                let scale = _mm512_set1_ps(*a.d.get_unchecked(t * SCALES + j));
-                if F::FORM != Form::Offset {
-                    let pair = a.sums.as_ptr().add(t * F::SHAPE.sums() + j * groups / 2 * 2);
-                    let m = _mm512_cvtepi32_ps(dpwssd(_mm512_setzero_si512(), min, pair));
-                    accm[t] = _mm512_fmadd_ps(_mm512_mul_ps(weight_dm, scale), m, accm[t]);
-                }
-                acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(weight_d, scale), _mm512_cvtepi32_ps(p[t]), acc[t]);
-            }
-        }
-        for t in 0..P {
-            sums[t] = Sums { acc: acc[t], accm: accm[t] };
-        }
-    }
-}
-
-impl Tile {
-    /// The minimums of the `j`-th 32 values: those of two groups, or of one, zero beside it.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn mins_of(&self, j: usize, groups: usize) -> __m512i {
-        // SAFETY: 64 aligned readable bytes.
-        let pair = unsafe { _mm512_load_si512(self.mins[j * groups / 2].as_ptr().cast()) };
-        match (groups, j % 2) {
-            (1, 0) => _mm512_maskz_mov_epi16(0x5555_5555, pair),
-            (1, _) => _mm512_maskz_mov_epi16(0xaaaa_aaaa, pair),
-            _ => pair,
         }
     }
 }

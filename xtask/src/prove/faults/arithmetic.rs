@@ -189,6 +189,38 @@ pub(super) const FAULTS: &[Fault] = &[
         sign: "Per32",
     },
     Fault {
+        name: "the minimum of a 32 of copied rows is that of the next",
+        edits: &[Replace("crates/paths/src/fused/x86/lanes/mod.rs", "small.min(j)", "small.min(j ^ 1)")],
+        catcher: Test { target: PATHS, name: "copies_have_the_bits_of_portable_code_on_rows_as_stored" },
+        sign: "Per32",
+    },
+    Fault {
+        name: "every second 32 of a tile takes the scales of the one before",
+        edits: &[Replace("crates/paths/src/fused/tile/split.rs", "one_of(pairs, j)", "one_of(pairs, j / 2 * 2)")],
+        catcher: Test { target: PATHS, name: "all_instruction_sets_give_the_same_bits" },
+        sign: "avx512vnni",
+    },
+    Fault {
+        name: "eight rows of 32s take their scales for minimums on AVX2",
+        edits: &[Replace(
+            "crates/paths/src/fused/x86/split.rs",
+            "_mm256_slli_epi32::<16>(pairs)",
+            "_mm256_slli_epi32::<0>(pairs)",
+        )],
+        catcher: Test { target: PATHS, name: "all_instruction_sets_give_the_same_bits" },
+        sign: "avx2",
+    },
+    Fault {
+        name: "portable code multiplies the sums of 32 activations by the next scale",
+        edits: &[Replace(
+            "crates/paths/src/fused/split.rs",
+            "(d * scale, dm * min, x.scaled[j])",
+            "(d * scale, dm * min, x.scaled[j ^ 1])",
+        )],
+        catcher: Test { target: PATHS, name: "outputs_with_a_scale_per_32_have_the_bits_of_their_stated_order" },
+        sign: "Q4_K",
+    },
+    Fault {
         name: "dots of many positions meet their scales in pairs whether they fit 16 bits or not",
         edits: &[Replace(
             "crates/paths/src/fused/tile/dots.rs",

@@ -9,13 +9,8 @@ use std::arch::x86_64::*;
 
 use super::{ROWS, Tile};
 use crate::fused::x86::lanes::one_of;
-use crate::fused::{Form, Packed};
+use crate::fused::{Form, Packed, offset_log};
 use crate::q8::Most;
-
-/// Log2 of an offset format's offset, around which its codes lie.
-const fn offset_log<F: Packed>() -> u32 {
-    (F::TOP as u32 + 1).next_power_of_two().ilog2() - 1
-}
 
 /// How far a format's codes are from zero, or from its offset.
 const fn reach<F: Packed>() -> usize {
@@ -73,7 +68,7 @@ impl<'a, const P: usize> Dots<'a, P> {
     /// AVX-512 F and VNNI; codes of `P` positions; a group of the block.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn of<F: Packed>(&self, tile: &Tile, g: usize) -> [__m512i; P] {
+    pub(super) unsafe fn of<F: Packed>(&self, tile: &Tile, g: usize) -> [__m512i; P] {
         let quads = F::SHAPE.group / 4;
         let mut dots = [_mm512_setzero_si512(); P];
         if F::FORM == Form::Offset {

@@ -12,10 +12,10 @@ pub(in crate::fused) mod wide;
 use std::arch::x86_64::*;
 
 use self::products::{eight, join, load_i8, minimums, narrow, scales_of_64, sum_each, weigh, wide};
-use self::split::{add_rows, first_eight, sum_pairs, write_parts};
+use self::split::{add_rows, sum_pairs, write_parts};
 use super::bytes::{Bytes, Eight, Terms};
-use super::split::{EightRows, EightSums, Parts};
-use super::{Block, Packed, array};
+use super::split::{Activations, EightRows, EightSums, Parts};
+use super::{Block, Packed, array, by_32};
 use crate::simd::{Isa, Level};
 
 /// AVX2.
@@ -135,15 +135,16 @@ impl Bytes for Avx2 {
         // SAFETY: `self` proves AVX2.
         unsafe {
             for (i, p) in p.iter_mut().enumerate() {
-                *p = weigh::<F>(block, i, self.load(array(&block.codes, 32 * i)), load_i8(q, 32 * i));
+                let (c, q) = (self.load(array(&block.codes, 32 * i)), load_i8(q, 32 * i));
+                *p = if by_32::<F>() { self.products::<F>(c, q) } else { weigh::<F>(block, i, c, q) };
             }
             write_parts::<F>(sum_each(p), block, sums, parts);
         }
     }
     #[inline(always)]
-    fn add_rows<F: Packed>(self, rows: &EightRows, a: &[f32; 8], sums: &mut EightSums) {
+    fn add_rows<F: Packed>(self, rows: &EightRows, x: Activations<'_>, sums: &mut EightSums) {
         // SAFETY: `self` proves AVX2 and FMA.
-        unsafe { add_rows::<F>(rows, a, sums) }
+        unsafe { add_rows::<F>(rows, x, sums) }
     }
 }
 
@@ -255,18 +256,19 @@ impl Bytes for Vnni {
                 // As in `integers`; here the four sums of two 32s are kept apart.
                 let pair = |j: usize| {
                     let pair = _mm256_packs_epi32(dot(2 * j), dot(2 * j + 1));
-                    _mm256_madd_epi16(pair, scales_of_64::<F>(block, j))
+                    let scales = if by_32::<F>() { _mm256_set1_epi16(1) } else { scales_of_64::<F>(block, j) };
+                    _mm256_madd_epi16(pair, scales)
                 };
                 sum_pairs([pair(0), pair(1), pair(2), pair(3)])
             } else {
-                let dots = [dot(0), dot(1), dot(2), dot(3), dot(4), dot(5), dot(6), dot(7)];
-                _mm256_mullo_epi32(sum_each(dots), first_eight(&block.scales))
+                const { assert!(by_32::<F>() || F::SHAPE.block == 32 || F::TOP <= 64) };
+                sum_each([dot(0), dot(1), dot(2), dot(3), dot(4), dot(5), dot(6), dot(7)])
             };
             write_parts::<F>(p, block, sums, parts);
         }
     }
     #[inline(always)]
-    fn add_rows<F: Packed>(self, rows: &EightRows, a: &[f32; 8], sums: &mut EightSums) {
-        self.0.add_rows::<F>(rows, a, sums);
+    fn add_rows<F: Packed>(self, rows: &EightRows, x: Activations<'_>, sums: &mut EightSums) {
+        self.0.add_rows::<F>(rows, x, sums);
     }
 }

@@ -3,8 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use crate::fused::split::{EightRows, EightSums, Parts};
-use crate::fused::{Block, Form, Packed};
+use crate::fused::split::{Activations, EightRows, EightSums, Parts};
+use crate::fused::{Block, Form, Packed, by_32, offset_log};
 
 /// Of four vectors that hold a pair of 32s each: the sum of every 32. In each 16 bytes of a vector, two numbers belong to
 /// the first of its pair and two to the second.
@@ -20,39 +20,35 @@ pub(super) unsafe fn sum_pairs(v: [__m256i; 4]) -> __m256i {
     }
 }
 
-/// The first eight of 16 values, widened.
-///
-/// # Safety
-/// AVX2.
-#[inline(always)]
-pub(super) unsafe fn first_eight(v: &[i16; 16]) -> __m256i {
-    // SAFETY: the caller's; 16 readable bytes.
-    unsafe { _mm256_cvtepi16_epi32(_mm_loadu_si128(v.as_ptr().cast())) }
-}
-
 /// Writes the integers of each 32, of which `p` are the first.
 ///
 /// # Safety
 /// AVX2.
 #[inline(always)]
-pub(super) unsafe fn write_parts<F: Packed>(p: __m256i, block: &Block, sums: &[i16], parts: &mut Parts) {
-    // SAFETY: the caller's; the loads read the sums that the slices have, 16 or 8, and the stores write eight floats.
+pub(super) unsafe fn write_parts<F: Packed>(mut p: __m256i, block: &Block, sums: &[i16], parts: &mut Parts) {
+    // SAFETY: the caller's; the loads read the sums that the slices have, 16 or 8, and eight of 16 scales and minimums; the
+    // stores write eight words.
     unsafe {
-        let m = if F::SHAPE.group == 16 {
+        if by_32::<F>() {
+            let [scales, mins] = [&block.scales, &block.mins].map(|v| _mm_loadu_si128(v.as_ptr().cast()));
+            let (first, last) = (_mm_unpacklo_epi16(scales, mins), _mm_unpackhi_epi16(scales, mins));
+            _mm256_storeu_si256(parts.beside.as_mut_ptr().cast(), _mm256_set_m128i(last, first));
+            if F::FORM == Form::Offset {
+                let sums: &[i16; 8] = sums.first_chunk().expect("a sum per group");
+                let sums = _mm256_cvtepi16_epi32(_mm_loadu_si128(sums.as_ptr().cast()));
+                p = _mm256_sub_epi32(p, _mm256_sllv_epi32(sums, _mm256_set1_epi32(offset_log::<F>() as i32)));
+            }
+        } else {
             let sums: &[i16; 16] = sums.first_chunk().expect("a sum per group");
             let mins = _mm256_loadu_si256(block.mins.as_ptr().cast());
-            _mm256_madd_epi16(_mm256_loadu_si256(sums.as_ptr().cast()), mins)
-        } else {
-            let sums: &[i16; 8] = sums.first_chunk().expect("a sum per group");
-            let sums = _mm256_cvtepi16_epi32(_mm_loadu_si128(sums.as_ptr().cast()));
-            _mm256_mullo_epi32(sums, first_eight(&block.mins))
-        };
-        if F::FORM == Form::Offset {
-            _mm256_storeu_ps(parts.p.as_mut_ptr(), _mm256_cvtepi32_ps(_mm256_sub_epi32(p, m)));
-        } else {
-            _mm256_storeu_ps(parts.p.as_mut_ptr(), _mm256_cvtepi32_ps(p));
-            _mm256_storeu_ps(parts.m.as_mut_ptr(), _mm256_cvtepi32_ps(m));
+            let m = _mm256_madd_epi16(_mm256_loadu_si256(sums.as_ptr().cast()), mins);
+            if F::FORM == Form::Offset {
+                p = _mm256_sub_epi32(p, m);
+            } else {
+                _mm256_storeu_ps(parts.beside.as_mut_ptr().cast(), _mm256_cvtepi32_ps(m));
+            }
         }
+        _mm256_storeu_ps(parts.p.as_mut_ptr(), _mm256_cvtepi32_ps(p));
     }
 }
 
@@ -61,33 +57,41 @@ pub(super) unsafe fn write_parts<F: Packed>(p: __m256i, block: &Block, sums: &[i
 /// # Safety
 /// AVX2 and FMA.
 #[inline(always)]
-pub(super) unsafe fn add_rows<F: Packed>(rows: &EightRows, a: &[f32; 8], sums: &mut EightSums) {
+pub(super) unsafe fn add_rows<F: Packed>(rows: &EightRows, x: Activations<'_>, sums: &mut EightSums) {
     // SAFETY: the caller's; every load and store is of an array of eight floats.
     unsafe {
-        let mut p = [_mm256_setzero_ps(); 8];
+        let [mut p, mut beside, mut scales] = [[_mm256_setzero_ps(); 8]; 3];
+        for r in 0..8 {
+            beside[r] = _mm256_loadu_ps(rows.parts[r].beside.as_ptr().cast());
+        }
+        let beside = turn(beside);
+        let (d, dm) = (_mm256_loadu_ps(rows.d.as_ptr()), _mm256_loadu_ps(rows.dm.as_ptr()));
+        let mut accm = _mm256_loadu_ps(sums.accm.as_ptr());
+        for j in 0..8 {
+            let a = _mm256_set1_ps(x.a[j]);
+            let (w, v, m) = if by_32::<F>() {
+                let pairs = _mm256_castps_si256(beside[j]);
+                let scale = _mm256_cvtepi32_ps(_mm256_srai_epi32::<16>(_mm256_slli_epi32::<16>(pairs)));
+                let min = _mm256_cvtepi32_ps(_mm256_srai_epi32::<16>(pairs));
+                (_mm256_mul_ps(d, scale), _mm256_mul_ps(dm, min), _mm256_set1_ps(x.scaled[j]))
+            } else {
+                (d, dm, _mm256_mul_ps(a, beside[j]))
+            };
+            scales[j] = _mm256_mul_ps(w, a);
+            if F::FORM != Form::Offset {
+                accm = _mm256_fmadd_ps(v, m, accm);
+            }
+        }
+        _mm256_storeu_ps(sums.accm.as_mut_ptr(), accm);
         for r in 0..8 {
             p[r] = _mm256_loadu_ps(rows.parts[r].p.as_ptr());
         }
         let p = turn(p);
-        let d = _mm256_loadu_ps(rows.d.as_ptr());
         let mut acc = _mm256_loadu_ps(sums.acc.as_ptr());
         for j in 0..8 {
-            acc = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(a[j])), p[j], acc);
+            acc = _mm256_fmadd_ps(scales[j], p[j], acc);
         }
         _mm256_storeu_ps(sums.acc.as_mut_ptr(), acc);
-        if F::FORM != Form::Offset {
-            let mut m = [_mm256_setzero_ps(); 8];
-            for r in 0..8 {
-                m[r] = _mm256_loadu_ps(rows.parts[r].m.as_ptr());
-            }
-            let m = turn(m);
-            let dm = _mm256_loadu_ps(rows.dm.as_ptr());
-            let mut accm = _mm256_loadu_ps(sums.accm.as_ptr());
-            for j in 0..8 {
-                accm = _mm256_fmadd_ps(_mm256_mul_ps(dm, _mm256_set1_ps(a[j])), m[j], accm);
-            }
-            _mm256_storeu_ps(sums.accm.as_mut_ptr(), accm);
-        }
     }
 }
 

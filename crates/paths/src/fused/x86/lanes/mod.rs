@@ -26,7 +26,7 @@ use super::amx::{self, Amx};
 use crate::columns::Columns;
 use crate::fused::tile::{self, Sums, finish};
 use crate::fused::tiles::{GROUP, Interleaved, Layout};
-use crate::fused::{Form, Job, PART_ROWS, Packed, TILE_ROWS as ROWS};
+use crate::fused::{Form, Job, PART_ROWS, Packed, TILE_ROWS as ROWS, by_32};
 use crate::lines::Line;
 use crate::q8::Scales;
 use crate::simd::Isa;
@@ -97,11 +97,11 @@ impl Small {
         one_of(self.scales[g / 2], g)
     }
 
-    /// The minimum of group `g`, zero beside it.
+    /// The minimum of group `g`, in 32 bits.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    fn min_alone(&self, g: usize) -> __m512i {
-        _mm512_maskz_mov_epi16(if g.is_multiple_of(2) { 0x5555_5555 } else { 0xaaaa_aaaa }, self.mins[g / 2])
+    fn min(&self, g: usize) -> __m512i {
+        one_of(self.mins[g / 2], g)
     }
 }
 
@@ -150,6 +150,8 @@ struct Activations {
     starts: *const Starts,
     sums: *const i16,
     d: *const f32,
+    /// Sums times scales, where a scale of activations meets one of weights.
+    scaled: *const f32,
 }
 
 /// How weights of one format are laid out.
@@ -198,6 +200,8 @@ fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, tiles: Interleaved<'_>, out: 
     starts.extend(codes.q.as_chunks().0.iter().map(|q| runs::starts::<F>(q)));
     assert!(starts.len() == blocks * positions && codes.d.len() == starts.len() * scales, "codes of all columns");
     assert!(codes.sums.len() == starts.len() * group_sums, "sums of all columns");
+    let by_32 = SPLIT && by_32::<F>();
+    assert!(!by_32 || codes.scaled.len() == codes.d.len(), "scaled sums of all columns");
     let foreseen = fetch::foresees();
     let zero = [Sums { acc: _mm512_setzero_ps(), accm: _mm512_setzero_ps() }; GROUP];
     let mut sums = [zero; tile::MIN_POSITIONS - 1];
@@ -218,6 +222,7 @@ fn run<F: Lanes, const SPLIT: bool>(job: &Job<'_>, tiles: Interleaved<'_>, out: 
                             starts: starts.as_ptr().add(at),
                             sums: codes.sums.as_ptr().add(at * group_sums),
                             d: codes.d.as_ptr().add(at * scales),
+                            scaled: codes.scaled.as_ptr().wrapping_add(if by_32 { at * scales } else { 0 }),
                         };
                         *sums = if SPLIT { add_split::<F>(tile, x, *sums) } else { add::<F>(tile, x, *sums) };
                     }
@@ -297,26 +302,28 @@ unsafe fn add<F: Lanes>(tile: *const Line, x: Activations, sums: Sums) -> Sums {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn add_split<F: Lanes>(tile: *const Line, x: Activations, mut sums: Sums) -> Sums {
-    let (q, starts, group_sums, d) = (opaque(x.q), opaque(x.starts), opaque(x.sums), opaque(x.d));
+    const { assert!(by_32::<F>() != matches!(F::FORM, Form::Offset), "groups of 32 with minimums, or others without") };
+    let (q, starts, d, scaled) = (opaque(x.q), opaque(x.starts), opaque(x.d), opaque(x.scaled));
     // SAFETY: the caller's.
     unsafe {
-        let (factors, small, zero) = (F::d_and_dm(tile), F::small(tile), _mm512_setzero_si512());
+        let ([weight_d, weight_dm], small, zero) = (F::d_and_dm(tile), F::small(tile), _mm512_setzero_si512());
         for part in 0..4 {
             fetch_ahead::<F>(tile, part, x.foreseen);
             let codes = F::raised(tile, part);
             for j in [2 * part, 2 * part + 1] {
-                let (main, m) = if F::FORM == Form::Offset {
-                    let mut p = [zero; 2];
-                    runs::add_pair::<F>(&codes, (q, starts), (j, small.scales[j]), &mut p);
-                    (runs::join::<F>(p, zero), zero)
-                } else {
-                    let pair = sums_of_pair(group_sums, j / 2);
-                    let m = _mm512_dpwssd_epi32(zero, small.min_alone(j), pair);
+                let a = _mm512_set1_ps(*d.add(j));
+                let (w, p) = if by_32::<F>() {
+                    let v = _mm512_mul_ps(weight_dm, _mm512_cvtepi32_ps(small.min(j)));
+                    sums.accm = _mm512_fmadd_ps(v, _mm512_set1_ps(*scaled.add(j)), sums.accm);
                     let raised = _mm512_set1_epi32(F::RAISED[8 * j % 16 / 4] as i32);
                     let dot = _mm512_srav_epi32(runs::dot(&codes, q, (8 * j, 8), zero), raised);
-                    (_mm512_mullo_epi32(dot, small.scale(j)), m)
+                    (_mm512_mul_ps(weight_d, _mm512_cvtepi32_ps(small.scale(j))), dot)
+                } else {
+                    let mut p = [zero; 2];
+                    runs::add_pair::<F>(&codes, (q, starts), (j, small.scales[j]), &mut p);
+                    (weight_d, runs::join::<F>(p, zero))
                 };
-                sums = join_block::<F>(factors, _mm512_set1_ps(*d.add(j)), main, m, sums);
+                sums.acc = _mm512_fmadd_ps(_mm512_mul_ps(w, a), _mm512_cvtepi32_ps(p), sums.acc);
             }
         }
     }
