@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lanes::{self, LANES, Lanes, Step};
+use crate::lanes::{self, LANES, Lanes, Step, Value};
 
 /// Total drift of a value `x` from a reference `r` over all compared elements.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,7 +75,13 @@ impl DriftSum {
     /// # Panics
     /// When the rows differ in length: shapes are compared before rows are.
     #[inline(always)]
-    pub fn add(&mut self, position: usize, value: &[f64], reference: &[f64], channels: impl Fn(usize) -> usize) {
+    pub fn add<V: Value, R: Value>(
+        &mut self,
+        position: usize,
+        value: &[V],
+        reference: &[R],
+        channels: impl Fn(usize) -> usize,
+    ) -> Squares {
         let (row, padding) = RowSums::of(value, reference);
         self.expected += value.len() as u64;
         self.non_finite += lanes::count(&row.non_finite) - padding;
@@ -91,6 +97,7 @@ impl DriftSum {
         if compared > 0 && self.peak.as_ref().is_none_or(|p| most > p.abs) {
             self.peak = peak(position, value, reference, most, channels);
         }
+        row.squares
     }
 
     /// Joins the drift of later positions.
@@ -138,9 +145,21 @@ impl DriftSum {
     }
 }
 
+/// Sums over the elements of a position, those that are not finite included.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Squares {
+    /// `Σ x²`.
+    pub value: f64,
+    /// `Σ r²`.
+    pub reference: f64,
+    /// `Σ (x − r)²`.
+    pub difference: f64,
+}
+
 /// The sums of one row, lane by lane.
 #[derive(Default)]
 struct RowSums {
+    squares: Squares,
     difference: Lanes,
     value: Lanes,
     reference: Lanes,
@@ -155,15 +174,19 @@ struct RowSums {
 impl RowSums {
     /// Those of a row, and how many elements count as not finite besides.
     #[inline(always)]
-    fn of(value: &[f64], reference: &[f64]) -> (RowSums, u64) {
+    fn of<V: Value, R: Value>(value: &[V], reference: &[R]) -> (RowSums, u64) {
         let squares = [lanes::products(value, value), lanes::products(reference, reference)];
+        let difference = lanes::squared_differences(value, reference);
+        let [of_value, of_reference, of_difference] = [&squares[0], &squares[1], &difference].map(|s| lanes::total(s));
+        let whole = Squares { value: of_value, reference: of_reference, difference: of_difference };
         // A sum that is not finite says that some elements are not, or that they are too large to be added up.
         if squares.iter().all(|sums| lanes::total(sums).is_finite()) {
             let [of_value, of_reference] = squares;
             let [mut compared, mut equal] = [[0; LANES]; 2];
             (compared[0], equal[0]) = (value.len() as u64, lanes::equal(value, reference));
             let row = RowSums {
-                difference: lanes::squared_differences(value, reference),
+                squares: whole,
+                difference,
                 value: of_value,
                 reference: of_reference,
                 product: lanes::products(value, reference),
@@ -174,8 +197,8 @@ impl RowSums {
             };
             return (row, 0);
         }
-        let mut row = RowSums::default();
-        let padding = lanes::chunks([value, reference], &mut row);
+        let mut row = RowSums { squares: whole, ..RowSums::default() };
+        let padding = lanes::chunks([&lanes::wide(value), &lanes::wide(reference)], &mut row);
         (row, padding)
     }
 }
@@ -208,15 +231,18 @@ impl Step<2> for RowSums {
 
 /// The first element whose difference is `abs`.
 #[inline(always)]
-fn peak(
+fn peak<V: Value, R: Value>(
     position: usize,
-    value: &[f64],
-    reference: &[f64],
+    value: &[V],
+    reference: &[R],
     abs: f64,
     channels: impl Fn(usize) -> usize,
 ) -> Option<Peak> {
-    let i = lanes::find(value.len().min(reference.len()), |i| (value[i] - reference[i]).abs() == abs)?;
-    Some(Peak { abs, position, channel: channels(i), value: value[i], reference: reference[i] })
+    let both = |i: usize| -> [f64; 2] { [value[i].into(), reference[i].into()] };
+    let difference = |[value, reference]: [f64; 2]| (value - reference).abs();
+    let i = lanes::find(value.len().min(reference.len()), |i| difference(both(i)) == abs)?;
+    let [value, reference] = both(i);
+    Some(Peak { abs, position, channel: channels(i), value, reference })
 }
 
 #[cfg(test)]

@@ -6,6 +6,11 @@ pub(crate) const LANES: usize = 8;
 /// Eight values.
 pub(crate) type Lanes = [f64; LANES];
 
+/// What rows are made of: f32 is widened as it is taken in, so that a row is read in four bytes and copied nowhere.
+pub trait Value: Copy + Into<f64> {}
+
+impl<T: Copy + Into<f64>> Value for T {}
+
 /// What is summed. A closure would be compiled for the baseline; what is marked as inlined goes where its caller goes.
 pub(crate) trait Step<const N: usize> {
     /// Takes in a chunk of each row.
@@ -47,7 +52,7 @@ pub(crate) fn chunks<const N: usize>(rows: [&[f64]; N], sums: &mut impl Step<N>)
 /// # Panics
 /// Here and below: when the rows differ in length.
 #[inline(always)]
-pub(crate) fn products(x: &[f64], y: &[f64]) -> Lanes {
+pub(crate) fn products<X: Value, Y: Value>(x: &[X], y: &[Y]) -> Lanes {
     let mut sums = [0.0; LANES];
     over(x, y, |x, y| {
         for l in 0..LANES {
@@ -59,7 +64,7 @@ pub(crate) fn products(x: &[f64], y: &[f64]) -> Lanes {
 
 /// `Σ (x - y)²`, lane by lane.
 #[inline(always)]
-pub(crate) fn squared_differences(x: &[f64], y: &[f64]) -> Lanes {
+pub(crate) fn squared_differences<X: Value, Y: Value>(x: &[X], y: &[Y]) -> Lanes {
     let mut sums = [0.0; LANES];
     over(x, y, |x, y| {
         for l in 0..LANES {
@@ -71,7 +76,7 @@ pub(crate) fn squared_differences(x: &[f64], y: &[f64]) -> Lanes {
 
 /// The largest `|x - y|`, lane by lane.
 #[inline(always)]
-pub(crate) fn largest_difference(x: &[f64], y: &[f64]) -> Lanes {
+pub(crate) fn largest_difference<X: Value, Y: Value>(x: &[X], y: &[Y]) -> Lanes {
     let mut most = [0.0; LANES];
     over(x, y, |x, y| {
         for l in 0..LANES {
@@ -84,29 +89,27 @@ pub(crate) fn largest_difference(x: &[f64], y: &[f64]) -> Lanes {
 
 /// How many are equal. Integers may be added in any order, and LLVM makes better vectors of a plain loop than of lanes.
 #[inline(always)]
-pub(crate) fn equal(x: &[f64], y: &[f64]) -> u64 {
-    x.iter().zip(y).fold(0u64, |n, (x, y)| n.wrapping_add(u64::from(x == y)))
+pub(crate) fn equal<X: Value, Y: Value>(x: &[X], y: &[Y]) -> u64 {
+    let one = |x: f64, y: f64| u64::from(x == y);
+    x.iter().zip(y).fold(0u64, |n, (x, y)| n.wrapping_add(one((*x).into(), (*y).into())))
 }
 
 /// Calls `f` with the chunks of both rows; the last is filled up with zeros.
 #[inline(always)]
-fn over(x: &[f64], y: &[f64], mut f: impl FnMut(&Lanes, &Lanes)) {
+fn over<X: Value, Y: Value>(x: &[X], y: &[Y], mut f: impl FnMut(&Lanes, &Lanes)) {
     assert!(x.len() == y.len(), "rows of one site have one length");
     let ((x, last_x), (y, last_y)) = (x.as_chunks(), y.as_chunks());
     for (x, y) in x.iter().zip(y) {
-        f(x, y);
+        f(&widened(x), &widened(y));
     }
     if !last_x.is_empty() {
-        let mut last = [[0.0; LANES]; 2];
-        last[0][..last_x.len()].copy_from_slice(last_x);
-        last[1][..last_y.len()].copy_from_slice(last_y);
-        f(&last[0], &last[1]);
+        f(&filled(last_x, 0.0), &filled(last_y, 0.0));
     }
 }
 
 /// Values, widened.
 #[inline(always)]
-pub(crate) fn widened<const N: usize, T: Copy + Into<f64>>(x: &[T; N]) -> [f64; N] {
+pub(crate) fn widened<const N: usize, T: Value>(x: &[T; N]) -> [f64; N] {
     let mut wide = [0.0; N];
     for l in 0..N {
         wide[l] = x[l].into();
@@ -114,10 +117,10 @@ pub(crate) fn widened<const N: usize, T: Copy + Into<f64>>(x: &[T; N]) -> [f64; 
     wide
 }
 
-/// At most `N` values, widened and filled up with NaN.
+/// At most `N` values, widened and filled up.
 #[inline(always)]
-pub(crate) fn filled<const N: usize, T: Copy + Into<f64>>(x: &[T]) -> [f64; N] {
-    let mut wide = [f64::NAN; N];
+pub(crate) fn filled<const N: usize, T: Value>(x: &[T], with: f64) -> [f64; N] {
+    let mut wide = [with; N];
     for (wide, x) in wide.iter_mut().zip(x) {
         *wide = (*x).into();
     }
@@ -159,6 +162,11 @@ pub(crate) fn find(len: usize, is: impl Fn(usize) -> bool) -> Option<usize> {
         }
     }
     None
+}
+
+/// All values, widened.
+pub fn wide<T: Value>(row: &[T]) -> Vec<f64> {
+    row.iter().map(|x| (*x).into()).collect()
 }
 
 /// The sum of all lanes.

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Warning;
+use crate::lanes::{self, Value};
 
 /// Values that share a scale in Q8_K.
 pub const BLOCK: usize = 256;
@@ -51,29 +52,34 @@ pub fn sole_scales(found: &[Peaks]) -> Option<Warning> {
 
 impl Peak {
     /// Looks at one row; `None` where it is empty.
-    pub fn of(position: usize, row: &[f64]) -> Option<Peak> {
-        let mut sizes: Vec<f64> = row.iter().map(|x| x.abs()).collect();
-        let channel = (0..sizes.len()).max_by(|i, j| sizes[*i].total_cmp(&sizes[*j]).then(j.cmp(i)))?;
-        let value = row[channel];
-        let sole_blocks = row.chunks(BLOCK).filter(|b| is_sole(b.iter().copied())).count();
-        let middle = sizes.len() / 2;
-        let (_, median, _) = sizes.select_nth_unstable_by(middle, f64::total_cmp);
-        let times_median = (*median > 0.0).then_some(value.abs() / *median);
+    #[inline(always)]
+    pub fn of<T: Value>(position: usize, row: &[T]) -> Option<Peak> {
+        let size = |i: usize| row[i].into().abs().to_bits();
+        let most = (0..row.len()).fold(0, |most, i| most.max(size(i)));
+        let channel = lanes::find(row.len(), |i| size(i) == most)?;
+        let value: f64 = row[channel].into();
+        let sole_blocks = row.chunks(BLOCK).filter(|b| is_sole(b.iter().map(|x| (*x).into()))).count();
+        let median = median_size(row);
+        let times_median = (median > 0.0).then_some(value.abs() / median);
         Some(Peak { position, channel, value, times_median, sole_blocks, blocks: row.len().div_ceil(BLOCK) })
     }
 }
 
+/// The median magnitude of a row that is not empty; of an even number the larger of both in the middle. Magnitudes order like
+/// their bits, NaN above all.
+pub(crate) fn median_size<T: Value>(row: &[T]) -> f64 {
+    let mut sizes: Vec<u64> = row.iter().map(|x| (*x).into().abs().to_bits()).collect();
+    let middle = sizes.len() / 2;
+    f64::from_bits(*sizes.select_nth_unstable(middle).1)
+}
+
 /// Whether one element sets the scale of a block: it is [`SOLE`] times the next largest magnitude, or more.
-pub fn is_sole(block: impl Iterator<Item = f64>) -> bool {
-    let (mut first, mut second) = (0.0f64, 0.0f64);
-    for x in block.map(f64::abs) {
-        if x > first {
-            (first, second) = (x, first);
-        } else if x > second {
-            second = x;
-        }
-    }
-    first > 0.0 && first >= SOLE * second
+#[inline(always)]
+pub fn is_sole(block: impl Iterator<Item = f64> + Clone) -> bool {
+    let first = block.clone().fold(0.0f64, |most, x| if x.abs() > most { x.abs() } else { most });
+    // It is one of them, unless it is infinite.
+    let near = block.fold(0u32, |n, x| n.wrapping_add(u32::from(x.abs() * SOLE > first)));
+    first > 0.0 && near <= 1
 }
 
 #[cfg(test)]
@@ -88,7 +94,7 @@ mod tests {
         assert_eq!((peak.position, peak.channel, peak.value), (3, 300, -400.0));
         assert_eq!((peak.times_median, peak.sole_blocks, peak.blocks), (Some(800.0), 1, 2));
         assert_eq!(Peak::of(0, &[0.5; 300]).unwrap().sole_blocks, 0);
-        assert_eq!(Peak::of(0, &[]), None);
+        assert_eq!(Peak::of::<f64>(0, &[]), None);
         assert_eq!(Peak::of(0, &[0.0, 0.0, 1.0]).unwrap().times_median, None);
     }
 

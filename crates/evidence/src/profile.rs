@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lanes;
+use crate::drift::Squares;
+use crate::lanes::Value;
+use crate::massive::median_size;
 
 /// Magnitude that an activation exceeds to be massive (Sun et al. 2024).
 pub const MASSIVE: f64 = 100.0;
@@ -52,26 +54,33 @@ pub struct Massive {
 }
 
 impl Profile {
-    /// Adds one position of both sides; `channels` maps an index of the rows to the channel to report.
+    /// Adds one position of both sides, whose squares are those of B's drift from A; `channels` maps an index of the rows to
+    /// the channel to report.
     #[inline(always)]
-    pub fn add(&mut self, position: usize, a: &[f64], b: &[f64], channels: impl Fn(usize) -> usize) {
-        let squares = [lanes::products(a, a), lanes::products(b, b), lanes::squared_differences(b, a)];
-        for (to, squares) in [&mut self.a, &mut self.b, &mut self.drift].into_iter().zip(squares) {
-            to.push(lanes::total(&squares).sqrt());
-        }
+    pub fn add<T: Value>(
+        &mut self,
+        position: usize,
+        squares: Squares,
+        [a, b]: [&[T]; 2],
+        channels: impl Fn(usize) -> usize,
+    ) {
+        self.a.push(squares.reference.sqrt());
+        self.b.push(squares.value.sqrt());
+        self.drift.push(squares.difference.sqrt());
         if has_large(a) || has_large(b) {
             self.note_massive(position, a, b, channels);
         }
     }
 
-    fn note_massive(&mut self, position: usize, a: &[f64], b: &[f64], channels: impl Fn(usize) -> usize) {
+    fn note_massive<T: Value>(&mut self, position: usize, a: &[T], b: &[T], channels: impl Fn(usize) -> usize) {
         let (least_a, least_b) = (threshold(a), threshold(b));
         for (i, (x, y)) in a.iter().zip(b).enumerate() {
+            let (x, y): (f64, f64) = ((*x).into(), (*y).into());
             let massive = (x.abs() > least_a, y.abs() > least_b);
             if massive.0 || massive.1 {
                 self.massive_count += 1;
                 let one_sided = massive.0 != massive.1;
-                self.massive.push(Massive { position, channel: channels(i), a: *x, b: *y, one_sided });
+                self.massive.push(Massive { position, channel: channels(i), a: x, b: y, one_sided });
             }
         }
         self.keep_largest();
@@ -132,32 +141,36 @@ impl Profile {
 
 /// Whether a value of the row is larger than [`MASSIVE`], or not a number.
 #[inline(always)]
-fn has_large(row: &[f64]) -> bool {
-    row.iter().fold(false, |any, x| any | x.is_nan() | (x.abs() > MASSIVE))
+fn has_large<T: Value>(row: &[T]) -> bool {
+    let large = |x: f64| x.is_nan() | (x.abs() > MASSIVE);
+    row.iter().fold(false, |any, x| any | large((*x).into()))
 }
 
 /// The magnitude above which a value of `row` is massive.
-fn threshold(row: &[f64]) -> f64 {
+fn threshold<T: Value>(row: &[T]) -> f64 {
     // The median is only worth finding where something is large.
-    if row.iter().all(|x| x.abs() <= MASSIVE) {
+    if row.iter().all(|x| (*x).into().abs() <= MASSIVE) {
         return MASSIVE;
     }
-    let mut sizes: Vec<f64> = row.iter().map(|x| x.abs()).collect();
-    let middle = sizes.len() / 2;
-    let (_, median, _) = sizes.select_nth_unstable_by(middle, f64::total_cmp);
-    MASSIVE.max(TIMES_MEDIAN * *median)
+    MASSIVE.max(TIMES_MEDIAN * median_size(row))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drift::DriftSum;
+
+    fn add(p: &mut Profile, position: usize, [a, b]: [&[f64]; 2], channels: impl Fn(usize) -> usize) {
+        let squares = DriftSum::default().add(position, b, a, |i| i);
+        p.add(position, squares, [a, b], channels);
+    }
 
     #[test]
     fn norms_are_of_whole_rows() {
         for n in [1, 8, 11, 40] {
             let (a, b): (Vec<f64>, Vec<f64>) = (0..n).map(|i| (f64::from(i) + 1.0, 2.0 - f64::from(i))).unzip();
             let mut profile = Profile::new("q".into());
-            profile.add(0, &a, &b, |i| i);
+            add(&mut profile, 0, [&a, &b], |i| i);
             let norm = |f: &dyn Fn(usize) -> f64| (0..a.len()).map(|i| f(i) * f(i)).sum::<f64>().sqrt();
             for (found, expected) in [
                 (profile.a[0], norm(&|i| a[i])),
@@ -175,12 +188,12 @@ mod tests {
         let mut p = Profile::new("blk.0.output".into());
         let mut row = vec![0.1; 64];
         let same = |i| i;
-        p.add(0, &row, &row, same);
-        p.add(1, &row, &row, same);
+        add(&mut p, 0, [&row, &row], same);
+        add(&mut p, 1, [&row, &row], same);
         assert_eq!((p.massive_count, p.uneven()), (0, None));
         let plain = row.clone();
         row[5] = 120.0;
-        p.add(2, &row, &plain, |i| i + 3);
+        add(&mut p, 2, [&row, &plain], |i| i + 3);
         assert_eq!((p.massive_count, p.massive[0].channel, p.massive[0].one_sided), (1, 8, true));
         let (position, ratio) = p.uneven().unwrap();
         assert_eq!(position, 2);
@@ -191,7 +204,7 @@ mod tests {
     fn large_but_not_a_thousand_times_the_median_is_not_massive() {
         let mut p = Profile::new("embed".into());
         let row: Vec<f64> = (0..64).map(|i| 1.0 + f64::from(i) * 10.0).collect();
-        p.add(0, &row, &row, |i| i);
+        add(&mut p, 0, [&row, &row], |i| i);
         assert_eq!(p.massive_count, 0);
     }
 
@@ -200,8 +213,8 @@ mod tests {
         let mut p = Profile::new("blk.3.ffn_swiglu".into());
         let row = vec![0.5; 64];
         let large: Vec<f64> = row.iter().map(|x| x * 48.0).collect();
-        p.add(0, &large, &large, |i| i);
-        (1..7).for_each(|t| p.add(t, &row, &row, |i| i));
+        add(&mut p, 0, [&large, &large], |i| i);
+        (1..7).for_each(|t| add(&mut p, t, [&row, &row], |i| i));
         assert_eq!(p.large(), Some((0, 48.0)));
         let [a, b] = p.all_over_last().unwrap();
         // sqrt((48² + 6) / 7): the published 18.23 is this, but for what the other six tokens are.

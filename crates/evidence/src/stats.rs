@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lanes;
+use crate::lanes::{self, Value};
 use crate::scope::Scope;
 
 /// Values that are taken in together: with two vectors of eight, a sum need not wait for the one before.
@@ -43,16 +43,16 @@ pub struct StatsSum {
 impl StatsSum {
     /// Adds a row.
     #[inline(always)]
-    pub fn add(&mut self, row: &[f64]) {
+    pub fn add<T: Value>(&mut self, row: &[T]) {
         self.merge(&StatsSum::of(row));
     }
 
     /// Of one row, in two passes over it: the least value and the sum, then the most and the deviations, because LLVM makes
     /// one long chain of two comparisons that stand beside each other.
     #[inline(always)]
-    pub fn of<T: Copy + Into<f64>>(row: &[T]) -> StatsSum {
+    pub fn of<T: Value>(row: &[T]) -> StatsSum {
         let (whole, rest) = row.as_chunks();
-        let last = lanes::filled(rest);
+        let last = lanes::filled(rest, f64::NAN);
         let mut sums = Sums::ZERO;
         for x in whole {
             sums.finite(&lanes::widened(x));

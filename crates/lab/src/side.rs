@@ -370,7 +370,7 @@ impl Cells {
     }
 
     /// The counting elements of a row.
-    pub(crate) fn pick<'a>(&self, row: &'a [f64]) -> Cow<'a, [f64]> {
+    pub(crate) fn pick<'a, T: Copy>(&self, row: &'a [T]) -> Cow<'a, [T]> {
         let Some(keys) = &self.keys else { return Cow::Borrowed(row) };
         let heads = row.chunks_exact(self.cols / self.heads);
         Cow::Owned(heads.flat_map(|head| &head[keys.clone()]).copied().collect())

@@ -90,7 +90,11 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "the norms of a profile leave out what is beyond the last eight values",
-        edits: &[Replace("crates/evidence/src/lanes.rs", "        f(&last[0], &last[1]);\n", "")],
+        edits: &[Replace(
+            "crates/evidence/src/lanes.rs",
+            "        f(&filled(last_x, 0.0), &filled(last_y, 0.0));\n",
+            "",
+        )],
         catcher: Test { target: EVIDENCE, name: "norms_are_of_whole_rows" },
         sign: "norms_are_of_whole_rows",
     },
