@@ -29,7 +29,8 @@ use crate::{Path, Reading, Standalone, fused};
 /// The order is that of the values, so the bits depend on neither the instruction set nor threads nor the number of
 /// positions. The codes are those of Q8_0, whose scale is the same rounded to f16. 32 activations that hold NaN or infinity
 /// have scale NaN, hence every output of that position is NaN; 32 that stay below 3.7e-37 in magnitude count as zero; no
-/// finite value overflows the scale. All but linear ops on quantised weights goes the way of [`Standalone`].
+/// finite value overflows the scale, and none up to 1e37 its product with a sum. All but linear ops on quantised weights goes
+/// the way of [`Standalone`].
 pub struct FusedQ8x32 {
     isa: Isa,
     tiles: Vec<Arc<Tiles>>,

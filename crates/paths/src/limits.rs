@@ -200,10 +200,7 @@ mod x86 {
     /// `steps` times four products of a tile with a tile, whose sums do not wait for each other.
     pub(super) fn tiles(has: HasTiles, steps: u64) {
         let mut tiles = TileRegisters::shaped(has);
-        tiles.zero::<0>();
-        tiles.zero::<1>();
-        tiles.zero::<2>();
-        tiles.zero::<3>();
+        tiles.zero_four();
         tiles.zero::<4>();
         tiles.zero::<5>();
         for _ in 0..steps {

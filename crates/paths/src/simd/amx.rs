@@ -90,6 +90,15 @@ impl TileRegisters {
         unsafe { asm!("tilezero tmm{t}", t = const T, options(nomem, nostack, preserves_flags)) };
     }
 
+    /// Makes tiles 0 to 3 zero.
+    #[inline(always)]
+    pub(crate) fn zero_four(&mut self) {
+        self.zero::<0>();
+        self.zero::<1>();
+        self.zero::<2>();
+        self.zero::<3>();
+    }
+
     /// Puts sixteen lines of 64 bytes into tile `T`.
     ///
     /// # Safety

@@ -18,10 +18,7 @@ impl Bytes {
 /// Puts the sums of the low parts of weights with digits of one byte, then of the high ones.
 #[inline(always)]
 pub(super) fn bytes(tiles: &mut TileRegisters, w: &Bytes, from: usize, x: &[Quads], out: &mut [Sums; 2]) {
-    tiles.zero::<0>();
-    tiles.zero::<1>();
-    tiles.zero::<2>();
-    tiles.zero::<3>();
+    tiles.zero_four();
     for (x, from) in steps(x, from) {
         digits::<6>(tiles, x);
         weights::<4>(tiles, &w.low, 0, from);
@@ -48,10 +45,7 @@ pub(super) fn words(
     out: &mut [Sums; 3],
 ) {
     assert!(low.len() == high.len(), "digits have both parts");
-    tiles.zero::<0>();
-    tiles.zero::<1>();
-    tiles.zero::<2>();
-    tiles.zero::<3>();
+    tiles.zero_four();
     tiles.zero::<4>();
     tiles.zero::<5>();
     for ((low, from), (high, _)) in steps(low, from).zip(steps(high, from)) {

@@ -71,17 +71,8 @@ impl Sums {
     const ZERO: Sums = Sums([[[[0; ROWS]; 16]; 2]; 2]);
 }
 
-/// Makes the sums zero: tiles 0 to 3 are those of `low` and of `high` with 16 positions and then with 16 more.
-#[inline(always)]
-fn clear(tiles: &mut TileRegisters) {
-    tiles.zero::<0>();
-    tiles.zero::<1>();
-    tiles.zero::<2>();
-    tiles.zero::<3>();
-}
-
-/// Adds to the sums what values `64 part ..` make of 32 positions `q`, `[position][256]`, and a strip. Tiles 4 and 5 hold
-/// positions, 6 and 7 weights.
+/// Adds to the sums what values `64 part ..` make of 32 positions `q`, `[position][256]`, and a strip. Tiles 0
+/// to 3 are those of `low` and of `high` with 16 positions and then with 16 more; 4 and 5 hold positions, 6 and 7 weights.
 #[inline(always)]
 fn multiply(tiles: &mut TileRegisters, q: &[i8], strip: &Strip, part: usize) {
     assert!(q.len() == POSITIONS * 256 && part < PARTS, "two tiles of positions");
@@ -146,7 +137,7 @@ pub(in crate::fused) fn run<F: Packed>(s: Amx, job: &Job<'_>, mut fill: impl Fil
                     } else {
                         &tail[b * POSITIONS * 256..]
                     };
-                    clear(&mut tiles);
+                    tiles.zero_four();
                     for part in 0..PARTS {
                         multiply(&mut tiles, &q[..POSITIONS * 256], strip, part);
                         if let Some(before) = &before {
