@@ -63,7 +63,7 @@ impl Isa {
         LEVELS.into_iter().rev().find(|level| has(*level)).map_or(Isa::PORTABLE, Isa)
     }
 
-    /// This level, if this processor has it. Tests of this crate are given tiles everywhere: see `amx`.
+    /// This level, if this processor has it. Tests of this crate have tiles wherever there is VNNI: see `amx`.
     pub fn new(level: Level) -> Option<Isa> {
         #[cfg(all(test, target_arch = "x86_64"))]
         if level == Level::Amx && amx::stands_in() {

@@ -1,5 +1,5 @@
-//! What AMX's instructions do, as their manual defines it (Intel, Instruction Set Extensions Programming Reference 319433,
-//! chapter 3), for tiles of 16 lines of 64 bytes.
+//! What AMX's instructions do, as their manual defines it (Intel, Instruction Set Extensions Programming Reference, 319433:
+//! TILEZERO, TILELOADD, TDPBSSD, TILESTORED), for tiles of 16 lines of 64 bytes.
 
 use super::super::{Level, has, has_amx};
 
